@@ -1,0 +1,35 @@
+import { describe, expect, test } from "bun:test";
+import { helpControllerConfig, parseControllerConfig } from "./controller-config.ts";
+
+const parse = (values: Record<string, unknown>) => parseControllerConfig(values, { file: "controller.toml" });
+const group = { id: "g1", primary: "127.0.0.1:1", replicas: ["127.0.0.1:2"] };
+
+describe("parseControllerConfig", () => {
+  test("defaults, and groups as tables", () => {
+    const config = parse({ cluster: { groups: [group, { id: "g2", primary: "127.0.0.1:3" }] } });
+    expect(config).toMatchObject({ id: "c1", listen: "127.0.0.1:18080", "cluster.name": "shoal" });
+    expect(config.groups).toEqual([group, { id: "g2", primary: "127.0.0.1:3", replicas: [] }]);
+  });
+
+  test.each([
+    [{ listen: "10.0.0.1:18080" }, "listen: 10.0.0.1:18080 is not loopback: set token"],
+    [{ listen: "18080" }, 'listen: "18080": want host:port'],
+    [{ id: "a b" }, 'id: "a b"'],
+    [{ cluster: { slots: 1025, groups: [group] } }, "slot count 1025 is not one of"],
+    [{ cluster: { groups: {} } }, "want a list of tables"],
+    [
+      { cluster: { groups: [{ ...group, primry: 1 }] } },
+      "number 1: unknown key primry (did you mean primary?)",
+    ],
+    [{ cluster: { groups: [{ id: "g1" }] } }, "number 1: want id and primary as texts"],
+    [{ cluster: { nme: "x" } }, "unknown key cluster.nme (did you mean cluster.name?)"],
+  ])("refuses %j", (values, message) => {
+    expect(() => parse(values)).toThrow(message);
+  });
+
+  test("an address that is not loopback is fine with a token; the help names every key", () => {
+    expect(parse({ listen: "0.0.0.0:18080", token: "t" }).token).toBe("t");
+    expect(helpControllerConfig()).toContain("[[cluster.groups]]");
+    expect(helpControllerConfig()).toContain("proxy_lease_ms = 5000");
+  });
+});

@@ -1,0 +1,217 @@
+/**
+ * The controller's configuration: one row per key. `shoal controller --help-config` prints it,
+ * controller.toml is checked against it. The groups are the one thing that is a list of tables, so they stand
+ * beside the table of rows.
+ */
+import {
+  type ConfigOf,
+  type ConfigSource,
+  type ConfigTable,
+  configError,
+  helpConfig,
+  nearestName,
+  parseConfig,
+} from "../base/config-table.ts";
+import { errorTextOf } from "../base/shoal-error.ts";
+import { LEASE_MS_MAX } from "../store/lease-decision.ts";
+import { createTopology, type ClusterSpec, type GroupSpec } from "../topology/change-topology.ts";
+import { SLOT_COUNTS, parseAddress } from "../topology/cluster-map.ts";
+
+export const CONTROLLER_CONFIG = {
+  id: { type: "string", default: "c1", doc: "Name of this controller; no other controller may have it." },
+  listen: {
+    type: "string",
+    default: "127.0.0.1:18080",
+    doc: "Where the API is served: host:port. An address that is not loopback needs a token.",
+  },
+  advertise: {
+    type: "string",
+    default: "",
+    doc: "The address that others reach the API at, when it is not the one of listen: host:port.",
+  },
+  token: {
+    type: "string",
+    default: "",
+    secret: true,
+    doc: "What callers of the API must show. Empty: none.",
+  },
+  "cluster.name": { type: "string", default: "shoal", doc: "Name of the cluster." },
+  "cluster.slots": {
+    type: "int",
+    default: 1024,
+    min: 1024,
+    max: 16384,
+    doc: `Number of slots, for ever: one of ${SLOT_COUNTS.join(", ")}.`,
+  },
+  "store.kind": { type: "choice", default: "sqlite", values: ["sqlite"], doc: "Where the topology is kept." },
+  "store.path": { type: "string", default: "shoal.db", doc: "The SQLite file." },
+  lease_ms: {
+    type: "int",
+    default: 5000,
+    min: 500,
+    max: LEASE_MS_MAX,
+    doc: "How long a leader that says nothing stays leader; renewed every third of it.",
+  },
+  proxy_lease_ms: {
+    type: "int",
+    default: 5000,
+    min: 1500,
+    max: 600_000,
+    doc: "A proxy that has not reported for so long counts as lost. Proxies report every second.",
+  },
+  health_period_ms: {
+    type: "int",
+    default: 1000,
+    min: 50,
+    max: 60_000,
+    doc: "Pause between two looks at a server.",
+  },
+  server_timeout_ms: {
+    type: "int",
+    default: 2000,
+    min: 50,
+    max: 60_000,
+    doc: "How long a server may take to connect or to answer a command before it counts as down.",
+  },
+  server_username: {
+    type: "string",
+    default: "",
+    doc: "User name towards the redis-servers. Empty: the default user.",
+  },
+  server_password: {
+    type: "string",
+    default: "",
+    secret: true,
+    doc: "Password towards the redis-servers. Empty: none.",
+  },
+  log_level: {
+    type: "choice",
+    default: "info",
+    values: ["debug", "info", "warn", "error"],
+    doc: "The least important lines that are still logged.",
+  },
+} as const satisfies ConfigTable;
+
+export interface ControllerConfig extends ConfigOf<typeof CONTROLLER_CONFIG> {
+  /** What an empty store is filled with; empty when the store is expected to hold a cluster. */
+  readonly groups: readonly GroupSpec[];
+}
+
+const GROUP_KEYS = ["id", "primary", "replicas"];
+
+const GROUPS_HELP = `
+# The groups that a new cluster begins with; once the store holds a cluster, the store says what they are.
+# A primary keeps its data. A replica must be empty, or hold a copy of its primary: nothing else goes.
+#[[cluster.groups]]
+#id = "g1"
+#primary = "127.0.0.1:20001"
+#replicas = ["127.0.0.1:20002"]
+`;
+
+/** For `--help-config`. */
+export function helpControllerConfig(): string {
+  return helpConfig(CONTROLLER_CONFIG, "Configuration of shoal controller") + GROUPS_HELP;
+}
+
+/**
+ * Checks what a TOML parser made of controller.toml, including the rules that span keys.
+ * @throws ShoalError CONFIG
+ */
+export function parseControllerConfig(
+  values: Readonly<Record<string, unknown>>,
+  source: ConfigSource,
+): ControllerConfig {
+  const { cluster, ...others } = values as { cluster?: Record<string, unknown> };
+  const { groups, ...clusterOthers } = cluster ?? {};
+  const rows = parseConfig(
+    CONTROLLER_CONFIG,
+    cluster === undefined ? others : { ...others, cluster: clusterOthers },
+    source,
+  );
+  const config: ControllerConfig = {
+    ...rows,
+    groups: groups === undefined ? [] : parseGroups(groups, source),
+  };
+  if (!/^[A-Za-z0-9._-]{1,64}$/.test(config.id)) {
+    throw configError(
+      source,
+      "id",
+      `${JSON.stringify(config.id)}: want 1 to 64 letters, digits, "-", "_" or "."`,
+    );
+  }
+  checkListen(config, source);
+  if (config.groups.length > 0) {
+    // The same check as at the creation, so that a mistake is found at the start and not by the first leader.
+    try {
+      createTopology(clusterSpecOf(config), 1);
+    } catch (error) {
+      throw configError(source, "cluster.groups", errorTextOf(error));
+    }
+  }
+  return config;
+}
+
+/** Where to listen. Port 0 (any free one) is for tests. */
+export function listenOf(config: ControllerConfig): { host: string; port: number } {
+  const port = Number(config.listen.slice(config.listen.lastIndexOf(":") + 1));
+  return { host: parseAddress(config.listen.replace(/:0$/, ":1")).host, port };
+}
+
+/** What an empty store is filled with. */
+export function clusterSpecOf(config: ControllerConfig): ClusterSpec {
+  return { name: config["cluster.name"], slots: config["cluster.slots"], groups: config.groups, options: {} };
+}
+
+/**
+ * Checks the shape of each `[[cluster.groups]]`; whether the addresses make a cluster is checked by
+ * createTopology.
+ */
+function parseGroups(groups: unknown, source: ConfigSource): GroupSpec[] {
+  if (!Array.isArray(groups))
+    throw configError(source, "cluster.groups", "want a list of tables: [[cluster.groups]]");
+  return groups.map((group: unknown, index) => {
+    const where = `number ${index + 1}`;
+    if (typeof group !== "object" || group === null) {
+      throw configError(source, "cluster.groups", `${where}: want a table with id, primary and replicas`);
+    }
+    for (const key of Object.keys(group)) {
+      if (GROUP_KEYS.includes(key)) continue;
+      const nearest = nearestName(key, GROUP_KEYS);
+      const advice = nearest === null ? "" : ` (did you mean ${nearest}?)`;
+      throw configError(source, "cluster.groups", `${where}: unknown key ${key}${advice}`);
+    }
+    const { id, primary, replicas = [] } = group as { id?: unknown; primary?: unknown; replicas?: unknown };
+    const good = typeof id === "string" && typeof primary === "string" && Array.isArray(replicas);
+    if (!good || !replicas.every((addr) => typeof addr === "string")) {
+      throw configError(
+        source,
+        "cluster.groups",
+        `${where}: want id and primary as texts, replicas as a list of texts`,
+      );
+    }
+    return { id, primary, replicas };
+  });
+}
+
+/** Whoever reaches the API can change the cluster: not without a token, unless it is this machine only. */
+function checkListen(config: ControllerConfig, source: ConfigSource): void {
+  const host = hostOf(config.listen, "listen", source);
+  if (config.advertise !== "") hostOf(config.advertise, "advertise", source);
+  const loopback = host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
+  if (!loopback && config.token === "") {
+    throw configError(
+      source,
+      "listen",
+      `${config.listen} is not loopback: set token, or listen on 127.0.0.1`,
+    );
+  }
+}
+
+/** Port 0 (any free one) is allowed for tests. */
+function hostOf(address: string, key: string, source: ConfigSource): string {
+  try {
+    return parseAddress(address.replace(/:0$/, ":1")).host;
+  } catch {
+    throw configError(source, key, `${JSON.stringify(address)}: want host:port`);
+  }
+}

@@ -1,0 +1,167 @@
+/**
+ * One controller, put together: the services in their order, and the API over them.
+ *
+ * Order of the start: the caller listens first (so that a second process with our configuration fails on the
+ * port before it can take our leadership), then the state is read, the servers are watched, and the election
+ * begins last. The stop goes the other way round: leadership is given back while the store is still open.
+ */
+import { ShoalError } from "../base/shoal-error.ts";
+import type { Env } from "../env/env.ts";
+import type { Store } from "../store/store.ts";
+import { type ApiParts, createHandlers } from "./api/handlers.ts";
+import { createApi } from "./api/api.ts";
+import { ClusterState } from "./cluster-state.ts";
+import { type ControllerConfig, clusterSpecOf } from "./controller-config.ts";
+import { Election } from "./election.ts";
+import { EventLog } from "./events.ts";
+import { Health } from "./health.ts";
+import { MapHub } from "./map-hub.ts";
+import { formatMetrics } from "./metrics.ts";
+import { ProxyRegistry } from "./proxy-registry.ts";
+import { Reconciler } from "./reconciler.ts";
+import { type Service, ServiceList } from "./service.ts";
+import { buildStatus } from "./status.ts";
+
+export type ControllerEnv = Pick<Env, "clock" | "timers" | "random" | "net" | "log">;
+
+/** What a controller is told about itself. */
+export interface ControllerIdentity {
+  readonly pid: number;
+  /** "host:port" of its API, as others reach it. */
+  readonly addr: string;
+  /** The program's version. */
+  readonly version: string;
+}
+
+export class Controller implements Service {
+  readonly events: EventLog;
+  readonly state: ClusterState;
+  /** Answers the API's requests; from before `run` until after `stop`. */
+  readonly handle: (request: Request) => Promise<Response>;
+  readonly #config: ControllerConfig;
+  readonly #store: Store;
+  readonly #health: Health;
+  readonly #reconciler: Reconciler;
+  readonly #proxies: ProxyRegistry;
+  readonly #hub: MapHub;
+  readonly #services: ServiceList;
+  readonly #httpAnswers = new Map<string, number>();
+
+  constructor(env: ControllerEnv, config: ControllerConfig, store: Store, self: ControllerIdentity) {
+    this.#config = config;
+    this.#store = store;
+    this.events = new EventLog(env);
+    this.state = new ClusterState(store, env.log, this.events);
+    this.#health = new Health(env, this.state, this.events, {
+      periodMs: config.health_period_ms,
+      timeoutMs: config.server_timeout_ms,
+      credentials: credentialsOf(config),
+    });
+    this.#reconciler = new Reconciler(env, this.state, this.#health, this.events);
+    this.#proxies = new ProxyRegistry(env, this.events, config.proxy_lease_ms);
+    this.#hub = new MapHub(env, this.state, this.events);
+    const candidate = { id: config.id, addr: self.addr, pid: self.pid, incarnation: env.random.hex(16) };
+    const election = new Election(env, store, candidate, config.lease_ms, this.#electionHooks());
+    this.#services = new ServiceList([
+      this.state,
+      this.#proxies,
+      this.#hub,
+      this.#health,
+      this.#reconciler,
+      election,
+    ]);
+    this.handle = createApi(createHandlers(this.#apiParts(self)), {
+      controllerId: config.id,
+      token: config.token,
+      leader: () => this.state.leader,
+      log: env.log,
+      count: (route, status) => this.#count(`${route} ${status}`),
+    });
+  }
+
+  /** @throws ShoalError CONFIG when the store holds another cluster than the configuration names, STORE */
+  async run(): Promise<void> {
+    const stored = await this.#store.readTopology();
+    const wanted = this.#config["cluster.name"];
+    if (stored !== null && stored.cluster !== wanted) {
+      const holds = `the store (${this.#store.description}) holds cluster ${stored.cluster}`;
+      throw new ShoalError("CONFIG", `Cannot start the controller of cluster ${wanted}: ${holds}`);
+    }
+    await this.#services.run();
+  }
+
+  drain(): Promise<void> {
+    return this.#services.drain();
+  }
+
+  stop(): Promise<void> {
+    return this.#services.stop();
+  }
+
+  /** Leading begins with the topology stamped: the election counts as won only when that is stored. */
+  #electionHooks(): ConstructorParameters<typeof Election>[4] {
+    return {
+      onLead: async (leader) => {
+        this.events.add("leader-elected", { id: leader.id, term: leader.term });
+        await this.state.lead(leader, clusterSpecOf(this.#config));
+      },
+      onFollow: (leader) => {
+        if (this.state.leading) this.events.add("leader-lost", { next: leader?.id });
+        this.state.follow(leader);
+      },
+    };
+  }
+
+  #apiParts(self: ControllerIdentity): ApiParts {
+    return {
+      version: self.version,
+      id: this.#config.id,
+      pid: self.pid,
+      proxyLeaseMs: this.#config.proxy_lease_ms,
+      state: this.state,
+      hub: this.#hub,
+      proxies: this.#proxies,
+      status: () => this.#status(),
+      metrics: () => this.#metrics(),
+    };
+  }
+
+  async #status(): Promise<ReturnType<typeof buildStatus>> {
+    const { topology, leader } = this.state;
+    if (topology === null)
+      throw new ShoalError("NOT_FOUND", "Cannot show the status: there is no cluster yet");
+    return buildStatus({
+      topology,
+      leaderId: leader?.id ?? null,
+      members: await this.#store.readMembers(),
+      proxies: this.#proxies.all(),
+      observations: this.#health.observations,
+      problems: this.#reconciler.problems,
+    });
+  }
+
+  async #metrics(): Promise<string> {
+    return formatMetrics({
+      status: this.state.topology === null ? null : await this.#status(),
+      proxies: this.#proxies.all(),
+      leading: this.state.leading,
+      term: this.state.leader?.term ?? 0,
+      mapStreams: this.#hub.streams,
+      eventCounts: this.events.counts,
+      httpAnswers: this.#httpAnswers,
+    });
+  }
+
+  #count(key: string): void {
+    this.#httpAnswers.set(key, (this.#httpAnswers.get(key) ?? 0) + 1);
+  }
+}
+
+/** One user for all servers: that of the default user when only a password is given. */
+function credentialsOf(config: ControllerConfig): { user: string | null; password: string } | null {
+  if (config.server_password === "") return null;
+  return {
+    user: config.server_username === "" ? null : config.server_username,
+    password: config.server_password,
+  };
+}

@@ -1,0 +1,153 @@
+/**
+ * Metrics in Prometheus's text format, from one table: name, type, meaning, and where the samples come from.
+ * https://prometheus.io/docs/instrumenting/exposition_formats/
+ */
+import type { ClusterStatus } from "../contract/schemas.ts";
+import type { EventKind } from "./events.ts";
+import type { KnownProxy } from "./proxy-registry.ts";
+
+/** What the metrics are read from. `status` is null while there is no cluster. */
+export interface MetricsInput {
+  readonly status: ClusterStatus | null;
+  readonly proxies: readonly KnownProxy[];
+  readonly leading: boolean;
+  readonly term: number;
+  readonly mapStreams: number;
+  readonly eventCounts: ReadonlyMap<EventKind, number>;
+  /** "status 200" → how many answers. */
+  readonly httpAnswers: ReadonlyMap<string, number>;
+}
+
+type Labels = Readonly<Record<string, string>>;
+type Sample = readonly [labels: Labels, value: number];
+
+/** A row of the table. */
+interface Metric {
+  readonly name: string;
+  readonly type: "gauge" | "counter";
+  readonly help: string;
+  readonly samples: (input: MetricsInput) => Sample[];
+}
+
+const GROUP_STATES = ["ok", "degraded", "down", "unknown"];
+const PROXY_STATES = ["serving", "draining", "lost"];
+
+export const METRICS: readonly Metric[] = [
+  {
+    name: "shoal_controller_leads",
+    type: "gauge",
+    help: "1 when this controller leads",
+    samples: ({ leading }) => [[{}, leading ? 1 : 0]],
+  },
+  { name: "shoal_term", type: "gauge", help: "The term in force", samples: ({ term }) => [[{}, term]] },
+  {
+    name: "shoal_map_version",
+    type: "gauge",
+    help: "Version of the map in force",
+    samples: ({ status }) => (status === null ? [] : [[{}, status.map.version]]),
+  },
+  {
+    name: "shoal_map_streams",
+    type: "gauge",
+    help: "Open map streams",
+    samples: ({ mapStreams }) => [[{}, mapStreams]],
+  },
+  {
+    name: "shoal_proxies",
+    type: "gauge",
+    help: "Proxies by state",
+    samples: ({ proxies }) =>
+      PROXY_STATES.map((state) => [{ state }, proxies.filter((proxy) => proxy.state === state).length]),
+  },
+  {
+    name: "shoal_proxy_map_version",
+    type: "gauge",
+    help: "Version of the map that each proxy has acknowledged",
+    samples: ({ proxies }) => proxies.map((proxy) => [{ proxy: proxy.id }, proxy.report.map?.version ?? 0]),
+  },
+  {
+    name: "shoal_proxy_counter_total",
+    type: "counter",
+    help: "Totals that each proxy reports, since it started",
+    samples: ({ proxies }) =>
+      proxies.flatMap(({ id, report }) =>
+        Object.entries(report.counters).map(([counter, value]): Sample => [{ proxy: id, counter }, value]),
+      ),
+  },
+  {
+    name: "shoal_group_state",
+    type: "gauge",
+    help: "1 for the state that the group is in",
+    samples: ({ status }) =>
+      (status?.groups ?? []).flatMap((group) =>
+        GROUP_STATES.map((state): Sample => [{ group: group.id, state }, group.state === state ? 1 : 0]),
+      ),
+  },
+  {
+    name: "shoal_replica_online",
+    type: "gauge",
+    help: "1 when the replica follows its primary",
+    samples: ({ status }) => replicaSamples(status, (replica) => (replica.state === "online" ? 1 : 0)),
+  },
+  {
+    name: "shoal_replica_lag_bytes",
+    type: "gauge",
+    help: "Bytes of the replication stream that the replica has not applied",
+    samples: ({ status }) => replicaSamples(status, (replica) => replica.lagBytes),
+  },
+  {
+    name: "shoal_events_total",
+    type: "counter",
+    help: "Events by kind since this controller started",
+    samples: ({ eventCounts }) => [...eventCounts].map(([kind, count]): Sample => [{ kind }, count]),
+  },
+  {
+    name: "shoal_http_answers_total",
+    type: "counter",
+    help: "Answers of the API by route and HTTP status",
+    samples: ({ httpAnswers }) =>
+      [...httpAnswers].map(([key, count]): Sample => {
+        const [route, status] = key.split(" ");
+        return [{ route, status }, count];
+      }),
+  },
+];
+
+/** A metric without samples is left out whole, as the format wants it. */
+export function formatMetrics(input: MetricsInput): string {
+  let text = "";
+  for (const metric of METRICS) {
+    const samples = metric.samples(input);
+    if (samples.length === 0) continue;
+    text += `# HELP ${metric.name} ${metric.help}\n# TYPE ${metric.name} ${metric.type}\n`;
+    for (const [labels, value] of samples) text += `${metric.name}${formatLabels(labels)} ${value}\n`;
+  }
+  return text;
+}
+
+type ReplicaStatus = ClusterStatus["groups"][number]["replicas"][number];
+
+/** One sample per replica; a null value is left out, because "not known" is not zero. */
+function replicaSamples(
+  status: ClusterStatus | null,
+  valueOf: (replica: ReplicaStatus) => number | null,
+): Sample[] {
+  const samples: Sample[] = [];
+  for (const group of status?.groups ?? []) {
+    for (const replica of group.replicas) {
+      const value = valueOf(replica);
+      if (value !== null) samples.push([{ group: group.id, server: replica.addr }, value]);
+    }
+  }
+  return samples;
+}
+
+function formatLabels(labels: Labels): string {
+  const parts = Object.entries(labels).map(([name, value]) => `${name}="${escapeLabel(value)}"`);
+  return parts.length === 0 ? "" : `{${parts.join(",")}}`;
+}
+
+/** Label values come from outside (ids, counter names), so what has a meaning in the format is escaped. */
+function escapeLabel(value: string): string {
+  return value.replace(/\\/g, "\\\\").replace(/"/g, '\\"').replace(/\n/g, "\\n");
+}

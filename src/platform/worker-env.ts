@@ -1,0 +1,32 @@
+/** The env of a worker: real time, chance and disk, and one of the two transports. */
+import type { Env } from "../env/env.ts";
+import type { LogFields } from "../env/log.ts";
+import type { Net } from "../env/net.ts";
+import { systemClock } from "./clock.ts";
+import { systemDisk } from "./disk.ts";
+import { EpollNet } from "./epoll/epoll-net.ts";
+import { createPinoLog, type LogLevel } from "./pino-log.ts";
+import { PortableNet } from "./portable/portable-net.ts";
+import { systemRandom } from "./random.ts";
+import { systemTimers } from "./timers.ts";
+
+export interface WorkerEnv {
+  readonly env: Env;
+  /** Ends the event loop of the epoll transport. */
+  stopLoop(): void;
+}
+
+/** `io`: "epoll", "portable", or "auto": epoll on Linux. */
+export function createWorkerEnv(io: string, level: LogLevel, fields: LogFields): WorkerEnv {
+  const epoll =
+    io === "epoll" || (io === "auto" && process.platform === "linux")
+      ? new EpollNet(systemClock, systemTimers)
+      : null;
+  const net: Net = epoll ?? new PortableNet(systemTimers);
+  epoll?.run();
+  const log = createPinoLog(level, fields);
+  return {
+    env: { clock: systemClock, timers: systemTimers, random: systemRandom, net, disk: systemDisk, log },
+    stopLoop: () => epoll?.stop(),
+  };
+}

@@ -1,0 +1,11 @@
+/** What a worker counts. Plain numbers: sent to the master as they are, summed there. */
+export class Counters {
+  connections = 0;
+  rejectedConnections = 0;
+  protocolErrors = 0;
+  failedRequests = 0;
+  serverTimeouts = 0;
+  clientsOverOutput = 0;
+  crossSlotErrors = 0;
+  splitRequests = 0;
+}

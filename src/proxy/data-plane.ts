@@ -1,0 +1,176 @@
+/**
+ * One worker's data plane: everything that sessions and upstreams share, and the way in for the outside.
+ *
+ *   applyMap ─▶ slots        listen ─▶ clients ─▶ sessions ─▶ dispatcher / upstreams        drain, stop
+ *
+ * Handed to each part instead of globals, so that several data planes can live in one process (simulation).
+ */
+import type { Block } from "../base/block-pool.ts";
+import type { Command } from "../commands/command.ts";
+import { COMMANDS } from "../commands/command-lookup.ts";
+import type { Env } from "../env/env.ts";
+import type { Listener } from "../env/net.ts";
+import { InlineRequest } from "../resp/inline-request.ts";
+import { RequestScanner } from "../resp/request-scanner.ts";
+import { errorReply } from "../resp/reply-writer.ts";
+import type { ClusterMap } from "../topology/cluster-map.ts";
+import { Counters } from "./counters.ts";
+import { learnServerVersion } from "./dispatch/info-command.ts";
+import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { Clients } from "./downstream/clients.ts";
+import type { Session } from "./downstream/session.ts";
+import type { Peers } from "./peers.ts";
+import type { ProxyConfig } from "./proxy-config.ts";
+import { KIND_MUTED, KIND_OWNED, type Request, RequestPool } from "./request.ts";
+import { SlotTable } from "./slots/slot-table.ts";
+import { PrivatePool } from "./upstream/private-pool.ts";
+
+/** How often servers that owe replies are looked at. */
+const PROGRESS_CHECK_MS = 100;
+/** Commands that were learned while running get ids from here on, up to this many. */
+const LEARNED_COMMANDS_MAX = 1024;
+
+export interface DataPlaneHooks {
+  /** The map is in force and everything that it replaced has ended. */
+  onMapSettled(map: ClusterMap): void;
+}
+
+export interface WorkerIdentity {
+  readonly pid: number;
+  /** Which worker of the proxy this is, from 0. */
+  readonly worker: number;
+  readonly version: string;
+}
+
+export class DataPlane {
+  readonly env: Env;
+  readonly config: ProxyConfig;
+  readonly identity: WorkerIdentity;
+  readonly peers: Peers;
+  readonly requests: RequestPool;
+  readonly inline: InlineRequest;
+  readonly slots: SlotTable;
+  readonly dispatcher: Dispatcher;
+  readonly privates: PrivatePool;
+  readonly clients: Clients;
+  readonly counters = new Counters();
+  /** Calls per command, by id. */
+  readonly calls = new Float64Array(COMMANDS.length + LEARNED_COMMANDS_MAX);
+  /** Whole seconds since the start: the clock of things that need not be exact. */
+  tick = 0;
+  /** What HELLO says: clients take it for the server's. */
+  serverVersion = "7.0.0";
+  /** The scanner of all requests that arrive in one piece. */
+  scanner = new RequestScanner();
+  readonly #spareScanners: RequestScanner[] = [];
+  #adoptable: Block | null = null;
+  #adoptableEnd = 0;
+  #checks = 0;
+  #versionLearned = false;
+
+  constructor(env: Env, config: ProxyConfig, identity: WorkerIdentity, peers: Peers, hooks: DataPlaneHooks) {
+    this.env = env;
+    this.config = config;
+    this.identity = identity;
+    this.peers = peers;
+    this.requests = new RequestPool(env.net.blocks);
+    this.inline = new InlineRequest((size) => env.net.blocks.take(size).bytes);
+    this.slots = new SlotTable(this, (map) => hooks.onMapSettled(map));
+    this.privates = new PrivatePool(this);
+    this.clients = new Clients(this);
+    this.dispatcher = new Dispatcher(this);
+    env.timers.every(PROGRESS_CHECK_MS, () => this.#check());
+  }
+
+  /** Puts a map in force. @throws ShoalError STALE, INVALID_ARGUMENT */
+  applyMap(map: ClusterMap): void {
+    this.slots.apply(map);
+    if (this.#versionLearned) return;
+    learnServerVersion(this, (version) => {
+      this.#versionLearned = true;
+      this.serverVersion = version;
+    });
+  }
+
+  /** Takes clients from now on. A map must be in force. @throws ShoalError ADDRESS_IN_USE */
+  listen(host: string, port: number): Listener {
+    return this.clients.listen(host, port);
+  }
+
+  /** Ends all: clients are cut, servers are left. */
+  stop(): void {
+    this.clients.closeAll("the proxy stops");
+    this.privates.closeAll();
+    this.slots.close();
+  }
+
+  sessionClosed(session: Session, reason: string): void {
+    this.clients.closed(session, reason);
+  }
+
+  /** Counts a call. On the hot path. */
+  count(command: Command, session: Session): void {
+    this.calls[command.id]++;
+    session.info.lastCommand = command;
+  }
+
+  /** A request will get no reply from its server. `text`: the error, without "-" and line end. */
+  failRequest(request: Request, text: string): void {
+    this.counters.failedRequests++;
+    const { session, owner, kind } = request;
+    if (kind === KIND_OWNED) {
+      if (owner !== null) owner.onFailure(request, text);
+      this.requests.give(request);
+    } else if (session === null) this.requests.give(request);
+    else if (kind === KIND_MUTED) session.completeMuted(request);
+    else session.complete(request, errorReply(text));
+  }
+
+  /** What this worker has counted, as plain numbers. */
+  stats(): Readonly<Record<string, number>> {
+    const requests = this.calls.reduce((sum, count) => sum + count, 0);
+    return { ...this.counters, requests, clients: this.clients.count, inFlight: this.requests.inUse };
+  }
+
+  // ── scanners and blocks that change hands ───────────────────────────────────────────────────────────────
+
+  /** The scanner in use goes to one long request; another takes its place. */
+  lendScanner(scanner: RequestScanner): RequestScanner {
+    this.scanner = this.#spareScanners.pop() ?? new RequestScanner();
+    return scanner;
+  }
+
+  returnScanner(scanner: RequestScanner): void {
+    scanner.shrink();
+    this.#spareScanners.push(scanner);
+  }
+
+  /** The requests that are run next come from `block`; one that ends at `end` may take it over. */
+  offerAdoptable(block: Block, end: number): void {
+    this.#adoptable = block;
+    this.#adoptableEnd = end;
+  }
+
+  /** The block behind `bytes`, if a request that ends at `end` may take it over. */
+  takeAdoptable(bytes: Uint8Array, end: number): Block | null {
+    const block = this.#adoptable;
+    if (block === null || block.bytes !== bytes || end !== this.#adoptableEnd) return null;
+    this.#adoptable = null;
+    return block;
+  }
+
+  /** Whether `block` was taken over; ends the offer. */
+  adopted(block: Block): boolean {
+    const taken = this.#adoptable !== block;
+    this.#adoptable = null;
+    return taken;
+  }
+
+  #check(): void {
+    this.slots.forEachUpstream((upstream) => upstream.checkProgress(PROGRESS_CHECK_MS));
+    this.privates.forEach((upstream) => upstream.checkProgress(PROGRESS_CHECK_MS));
+    if (++this.#checks % (1000 / PROGRESS_CHECK_MS) !== 0) return;
+    this.tick++;
+    this.clients.closeIdle();
+  }
+}

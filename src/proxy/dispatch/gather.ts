@@ -1,0 +1,149 @@
+/**
+ * One request that several servers answer: the parts are collected, then merged into one reply.
+ *
+ *   place in the session's order ◀── merge ◀── all parts here ◀── part 0: reply or error
+ *                                                             ◀── part 1 …
+ *
+ * Each part keeps its reply in a block until the merge. Invariant: every part ends exactly once, by a reply
+ * or by a failure.
+ */
+import type { Block } from "../../base/block-pool.ts";
+import type { Bytes } from "../../base/bytes.ts";
+import { readLatin1 } from "../../base/bytes.ts";
+import type { Command } from "../../commands/command.ts";
+import { errorReply } from "../../resp/reply-writer.ts";
+import type { DataPlane } from "../data-plane.ts";
+import type { Session } from "../downstream/session.ts";
+import type { ReplyOwner, Request } from "../request.ts";
+import type { Upstream } from "../upstream/upstream.ts";
+
+const ERROR = 45;
+const BULK_ERROR = 33;
+
+export interface Part {
+  readonly group: string;
+  block: Block | null;
+  length: number;
+  /** The error instead of a reply, without "-" and line end. */
+  error: string | null;
+}
+
+/**
+ * Makes one encoded reply (text) of the parts, or hands a block over by `gather.finishWithBlock` and returns
+ * null.
+ */
+export type Merge = (gather: Gather) => string | null;
+
+export class Gather implements ReplyOwner {
+  readonly plane: DataPlane;
+  readonly session: Session;
+  readonly command: Command;
+  readonly parts: Part[] = [];
+  readonly #place: Request;
+  readonly #merge: Merge;
+  #left = 0;
+  #sealed = false;
+
+  constructor(plane: DataPlane, session: Session, command: Command, merge: Merge) {
+    this.plane = plane;
+    this.session = session;
+    this.command = command;
+    this.#merge = merge;
+    this.#place = session.reserve();
+  }
+
+  /**
+   * Adds a part that `upstream` will answer. True: its bytes are to be appended now; false: it has failed
+   * already.
+   */
+  begin(upstream: Upstream): boolean {
+    const part: Part = { group: upstream.target.group, block: null, length: 0, error: null };
+    this.parts.push(part);
+    if (!upstream.prepare()) {
+      part.error = upstream.refusal;
+      return false;
+    }
+    this.#left++;
+    upstream.begin(this, this.parts.length - 1);
+    return true;
+  }
+
+  /** All parts have been added. */
+  seal(): void {
+    this.#sealed = true;
+    if (this.#left === 0) this.#finish();
+  }
+
+  onReply(request: Request, bytes: Bytes, start: number, end: number): void {
+    const part = this.parts[request.part];
+    if (bytes[start] === ERROR) {
+      part.error = readLatin1(bytes, start + 1, end - 2);
+    } else if (bytes[start] === BULK_ERROR) {
+      part.error = readLatin1(bytes, bytes.indexOf(10, start) + 1, end - 2);
+    } else {
+      part.length = end - start;
+      part.block = this.plane.env.net.blocks.take(part.length);
+      bytes.copy(part.block.bytes, 0, start, end);
+    }
+    this.#partEnded();
+  }
+
+  onFailure(request: Request, text: string): void {
+    this.parts[request.part].error = text;
+    this.#partEnded();
+  }
+
+  /** The reply is `block[0, length)`; it changes hands. */
+  finishWithBlock(block: Block, length: number): void {
+    const place = this.#place;
+    if (place.session === null) {
+      this.plane.env.net.blocks.give(block);
+      this.plane.requests.give(place);
+    } else this.session.completeWithBlock(place, block, length);
+  }
+
+  /** The first part that failed; null when none did. */
+  get failed(): Part | null {
+    return this.parts.find((part) => part.error !== null) ?? null;
+  }
+
+  /**
+   * The error when at least one part failed. A write that ran at some servers and not at others is said to
+   * be so (loss-modes L11): the client must know that the answer "error" does not mean "nothing happened".
+   */
+  errorText(writes: boolean): string | null {
+    const { failed } = this;
+    if (failed === null) return null;
+    const done = this.parts.filter((part) => part.error === null).map((part) => part.group);
+    if (!writes || done.length === 0) return errorReply(failed.error as string);
+    const name = this.command.name.toUpperCase();
+    const where = `done by group ${done.join(", ")}; failed at group ${failed.group}`;
+    return errorReply(`ERR ${name} ran in part only: ${where}: ${failed.error}`);
+  }
+
+  #partEnded(): void {
+    if (--this.#left === 0 && this.#sealed) this.#finish();
+  }
+
+  #finish(): void {
+    const text = this.#merge(this);
+    for (const part of this.parts) if (part.block !== null) this.plane.env.net.blocks.give(part.block);
+    if (text !== null) this.session.complete(this.#place, text);
+  }
+}
+
+/** Sends each of the encoded `requests` to each upstream; one part per request and group. */
+export function askInWords(
+  gather: Gather,
+  upstreams: readonly Upstream[],
+  requests: readonly string[],
+): void {
+  for (const upstream of upstreams) {
+    for (const request of requests) {
+      if (!gather.begin(upstream)) continue;
+      upstream.output.appendLatin1(request);
+      upstream.flushSoon();
+    }
+  }
+  gather.seal();
+}

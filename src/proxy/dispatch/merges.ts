@@ -1,0 +1,143 @@
+/**
+ * How the replies of several servers become one: a function per MERGE_* of the command table.
+ *
+ * Small replies are decoded and written anew; those that can be large (MGET, KEYS) are put together from
+ * their bytes.
+ */
+import type { Block } from "../../base/block-pool.ts";
+import { writeLatin1 } from "../../base/bytes.ts";
+import * as c from "../../commands/command.ts";
+import { decodeReply } from "../../resp/reply-decoder.ts";
+import { ReplyScanner } from "../../resp/reply-scanner.ts";
+import { array, errorReply, integer } from "../../resp/reply-writer.ts";
+import type { Gather, Merge, Part } from "./gather.ts";
+import { SLACK_BYTES } from "../../env/net.ts";
+
+/** Room for "*n\r\n". */
+const HEADER_BYTES_MAX = 16;
+
+const scanner = new ReplyScanner();
+
+function writes(gather: Gather): boolean {
+  return (gather.command.flags & c.FLAG_READONLY) === 0;
+}
+
+/** The first part's reply as it is, when all have succeeded. */
+const allSucceeded: Merge = (gather) => {
+  const error = gather.errorText(writes(gather));
+  return error ?? handOver(gather, gather.parts[0]);
+};
+
+const oneSucceeded: Merge = (gather) => {
+  const part = gather.parts.find((each) => each.error === null);
+  return part === undefined ? gather.errorText(false) : handOver(gather, part);
+};
+
+function handOver(gather: Gather, part: Part): null {
+  const block = part.block as Block;
+  part.block = null;
+  gather.finishWithBlock(block, part.length);
+  return null;
+}
+
+/** Folds the parts' integers. */
+function fold(combine: (a: number, b: number) => number): Merge {
+  return (gather) =>
+    gather.errorText(writes(gather)) ??
+    integer(gather.parts.map((part) => valueOf(part) as number).reduce(combine));
+}
+
+/** Folds arrays of integers element by element (SCRIPT EXISTS); single integers too. */
+function foldEach(combine: (a: number, b: number) => number): Merge {
+  return (gather) => {
+    const error = gather.errorText(writes(gather));
+    if (error !== null) return error;
+    const values = gather.parts.map(valueOf);
+    if (!Array.isArray(values[0])) return integer((values as number[]).reduce(combine));
+    const columns = (values as number[][]).reduce((sum, list) =>
+      sum.map((value, i) => combine(value, list[i])),
+    );
+    return array(columns.map((value) => integer(value)));
+  };
+}
+
+/** The arrays of all parts end to end, in the order of the groups. */
+const concatenated: Merge = (gather) => {
+  const error = gather.errorText(false);
+  if (error !== null) return error;
+  const bodies = gather.parts.map((part) => {
+    const { bytes } = part.block as Block;
+    const bodyStart = bytes.indexOf(10) + 1;
+    return { part, bodyStart, count: countOf(bytes, bodyStart) };
+  });
+  const total = bodies.reduce((sum, body) => sum + body.count, 0);
+  const size = bodies.reduce((sum, body) => sum + body.part.length - body.bodyStart, HEADER_BYTES_MAX);
+  const block = gather.plane.env.net.blocks.take(size);
+  let at = writeLatin1(block.bytes, 0, `*${total}\r\n`);
+  for (const { part, bodyStart } of bodies) {
+    (part.block as Block).bytes.copy(block.bytes, at, bodyStart, part.length);
+    at += part.length - bodyStart;
+  }
+  gather.finishWithBlock(block, at);
+  return null;
+};
+
+/** The number in "*n\r\n" whose body begins at `bodyStart`; 0 for a null. */
+function countOf(bytes: Uint8Array, bodyStart: number): number {
+  let count = 0;
+  for (let at = 1; at < bodyStart - 2; at++) count = bytes[at] === 45 ? 0 : count * 10 + bytes[at] - 48;
+  return count;
+}
+
+/**
+ * One element per key, in the request's order. `partOfKey[i]`: which part answers key i; each part keeps the
+ * order.
+ */
+export function mergeByKey(partOfKey: Uint16Array): Merge {
+  return (gather) => {
+    const error = gather.errorText(false);
+    if (error !== null) return error;
+    const { parts } = gather;
+    const size = parts.reduce((sum, part) => sum + part.length, HEADER_BYTES_MAX);
+    const block = gather.plane.env.net.blocks.take(size + SLACK_BYTES);
+    const next = parts.map((part) => (part.block as Block).bytes.indexOf(10) + 1);
+    let at = writeLatin1(block.bytes, 0, `*${partOfKey.length}\r\n`);
+    for (let i = 0; i < partOfKey.length; i++) {
+      const part = parts[partOfKey[i]];
+      const { bytes } = part.block as Block;
+      const from = next[partOfKey[i]];
+      const to = scanner.scan(bytes, from, part.length);
+      if (to < 0)
+        return errorReply(`ERR Group ${part.group} answered ${gather.command.name} with too few elements`);
+      bytes.copy(block.bytes, at, from, to);
+      at += to - from;
+      next[partOfKey[i]] = to;
+    }
+    gather.finishWithBlock(block, at);
+    return null;
+  };
+}
+
+export function valueOf(part: Part): unknown {
+  return part.block === null ? null : decodeReply(part.block.bytes, 0, part.length);
+}
+
+const unknown: Merge = (gather) =>
+  errorReply(`ERR Command '${gather.command.name}' is not supported by the proxy yet`);
+
+const MERGES: Readonly<Record<number, Merge>> = {
+  [c.MERGE_NONE]: allSucceeded,
+  [c.MERGE_ALL_SUCCEEDED]: allSucceeded,
+  [c.MERGE_ONE_SUCCEEDED]: oneSucceeded,
+  [c.MERGE_SUM]: fold((a, b) => a + b),
+  [c.MERGE_MIN]: fold(Math.min),
+  [c.MERGE_MAX]: fold(Math.max),
+  [c.MERGE_LOGICAL_AND]: foldEach((a, b) => (a !== 0 && b !== 0 ? 1 : 0)),
+  [c.MERGE_LOGICAL_OR]: foldEach((a, b) => (a !== 0 || b !== 0 ? 1 : 0)),
+  [c.MERGE_CONCAT]: concatenated,
+};
+
+/** The merge that the table names for a command. */
+export function mergeOf(command: c.Command): Merge {
+  return MERGES[command.merge] ?? unknown;
+}

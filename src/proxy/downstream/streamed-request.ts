@@ -1,0 +1,190 @@
+/**
+ * A request with a very large value, passed on to the server while it arrives, over a connection of its own.
+ *
+ *   client ─▶ take ─▶ private upstream ─▶ server          memory: what waits in one output queue, bounded
+ *      ▲                    │ queue long: stop reading
+ *      └────────────────────┘ drained: read again
+ *
+ * Why not the shared connection: half a request on it would block everybody until this client has sent the
+ * rest. Why it is right: all earlier requests of the session have been answered before it starts, and the
+ * session takes no further request until this one is answered, so nothing can overtake it. A client that
+ * goes away in the middle takes the private connection with it; the server drops half a request.
+ *
+ * Only for commands whose one key comes before the value. All others are collected whole
+ * (`client_request_bytes_max`).
+ */
+import type { Bytes } from "../../base/bytes.ts";
+import { ROUTE_KEY } from "../../commands/command.ts";
+import { lookupCommand } from "../../commands/command-lookup.ts";
+import { HEADROOM_BYTES } from "../../env/net.ts";
+import { BULK_BYTES_MAX, type RequestScanner } from "../../resp/request-scanner.ts";
+import { slotOf } from "../../routing/slot-of.ts";
+import type { DataPlane } from "../data-plane.ts";
+import type { Request } from "../request.ts";
+import type { Upstream } from "../upstream/upstream.ts";
+import { HOLD_WAIT } from "./reply-queue.ts";
+import type { Session } from "./session.ts";
+
+/** An argument that is longer than this is worth a connection of its own. */
+const STREAM_BYTES_MIN = 1 << 20;
+/** Bytes that wait for the server before the client is no longer read. */
+const WAITING_BYTES_MAX = 4 << 20;
+/** "$", up to nine digits, CR, LF. */
+const HEADER_BYTES_MAX = 12;
+
+const CR = 13;
+const DOLLAR = 36;
+
+/** Whether an incomplete request may go this way: a large argument is arriving and the key is known. */
+export function canStream(scanner: RequestScanner, bytes: Uint8Array): boolean {
+  if (scanner.pendingBulkBytes < STREAM_BYTES_MIN || scanner.argsSeen === 0) return false;
+  const command = lookupCommand(bytes, scanner.argStart[0], scanner.argEnd[0]);
+  return (
+    command !== null &&
+    command.route === ROUTE_KEY &&
+    command.firstKey > 0 &&
+    command.firstKey < scanner.argsSeen
+  );
+}
+
+export class StreamedRequest {
+  readonly #plane: DataPlane;
+  readonly #session: Session;
+  /** Null when there is no way to the server: the rest of the request is read and dropped. */
+  #upstream: Upstream | null = null;
+  #request: Request | null = null;
+  #argumentsLeft: number;
+  /** Bytes of the present argument that are still to come, its line end included. */
+  #bodyLeft: number;
+  #carry: Uint8Array | null = null;
+  #reading = true;
+
+  private constructor(plane: DataPlane, session: Session, argumentsLeft: number, bodyLeft: number) {
+    this.#plane = plane;
+    this.#session = session;
+    this.#argumentsLeft = argumentsLeft;
+    this.#bodyLeft = bodyLeft;
+  }
+
+  /** Starts with what is there, `bytes[start, end)`. Null when the session must answer it in another way. */
+  static start(
+    plane: DataPlane,
+    session: Session,
+    scanner: RequestScanner,
+    bytes: Bytes,
+    start: number,
+    end: number,
+  ): StreamedRequest | null {
+    const command = lookupCommand(bytes, scanner.argStart[0], scanner.argEnd[0]);
+    const index = scanner.argsSeen;
+    const bodyLeft = scanner.argStart[index] + scanner.pendingBulkBytes + 2 - end;
+    const stream = new StreamedRequest(plane, session, scanner.argc - index - 1, bodyLeft);
+    const key = command === null ? 0 : command.firstKey;
+    const slot = slotOf(bytes, scanner.argStart[key], scanner.argEnd[key], plane.slots.mask);
+    stream.#open(slot);
+    stream.#pass(bytes, start, end);
+    return stream;
+  }
+
+  #open(slot: number): void {
+    const session = this.#session;
+    if (!session.authenticated) {
+      session.answer("-NOAUTH Authentication required.\r\n");
+      return;
+    }
+    const shared = session.lane.bySlot[slot];
+    const upstream = this.#plane.privates.take(shared);
+    if (upstream === null) {
+      session.answer(`-${shared.refusal}\r\n`);
+      return;
+    }
+    this.#upstream = upstream;
+    this.#request = upstream.beginFor(session);
+  }
+
+  /** Takes what has arrived. Where the request ended; `end` when it goes on. */
+  take(bytes: Bytes, received: number, end: number): number {
+    let at = received;
+    if (this.#carry !== null) {
+      at -= this.#carry.length;
+      bytes.set(this.#carry, at);
+      this.#carry = null;
+    }
+    for (;;) {
+      const size = Math.min(this.#bodyLeft, end - at);
+      this.#pass(bytes, at, at + size);
+      this.#bodyLeft -= size;
+      at += size;
+      if (this.#bodyLeft > 0) return end;
+      if (this.#argumentsLeft === 0) {
+        this.#finish();
+        return at;
+      }
+      const body = this.#header(bytes, at, end);
+      if (body < 0) return end;
+      this.#pass(bytes, at, body);
+      at = body;
+    }
+  }
+
+  /** Reads "$n": where the body begins, and how long it is; -1 when it is not there or wrong. */
+  #header(bytes: Bytes, start: number, end: number): number {
+    let at = start + 1;
+    let length = 0;
+    while (at < end && bytes[at] >= 48 && bytes[at] <= 57) length = length * 10 + bytes[at++] - 48;
+    const valid = bytes[start] === DOLLAR && at - start < HEADER_BYTES_MAX && length <= BULK_BYTES_MAX;
+    if (start < end && (!valid || (at < end && bytes[at] !== CR))) {
+      this.clientGone();
+      this.#session.streamEnded();
+      this.#session.protocolError("invalid bulk length");
+      return -1;
+    }
+    if (at + 2 > end) {
+      this.#carry = bytes.slice(start, Math.min(end, start + HEADROOM_BYTES));
+      return -1;
+    }
+    this.#argumentsLeft--;
+    this.#bodyLeft = length + 2;
+    return at + 2;
+  }
+
+  #pass(bytes: Bytes, start: number, end: number): void {
+    const upstream = this.#upstream;
+    if (upstream === null || start >= end) return;
+    if (!upstream.owes(this.#request)) {
+      this.clientGone();
+      return;
+    }
+    upstream.output.append(bytes, start, end);
+    upstream.flushSoon();
+    if (upstream.output.length < WAITING_BYTES_MAX || !this.#reading) return;
+    this.#reading = false;
+    this.#session.connection.setReading(false);
+    upstream.whenDrained(() => this.#resume());
+  }
+
+  #resume(): void {
+    this.#reading = true;
+    if (!this.#session.closed && this.#session.holds === 0) this.#session.connection.setReading(true);
+  }
+
+  /** All of it has been passed on: the session goes on when the reply has come. */
+  #finish(): void {
+    const upstream = this.#upstream;
+    this.#session.streamEnded();
+    this.#session.afterCommand();
+    if (upstream === null) return;
+    this.#session.hold(HOLD_WAIT);
+    upstream.whenIdle(() => {
+      this.#plane.privates.give(upstream);
+      this.#session.release(HOLD_WAIT);
+    });
+  }
+
+  /** The client is gone, or has sent what is no request: so goes the connection. */
+  clientGone(): void {
+    const upstream = this.#upstream;
+    this.#upstream = null;
+    if (upstream !== null) this.#plane.privates.discard(upstream);
+  }
+}

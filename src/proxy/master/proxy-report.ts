@@ -1,0 +1,21 @@
+/** What a proxy reports to the controllers, made of the master's status. */
+import type { ProxyReport } from "../../contract/schemas.ts";
+import type { MasterStatus } from "./proxy-master.ts";
+
+/**
+ * Null before clients can connect: the controller shall not call a proxy serving that does not listen yet.
+ */
+export function reportOf(status: MasterStatus, pid: number): ProxyReport | null {
+  if (status.state === "waiting" || status.state === "starting") return null;
+  const workers = status.workers.flatMap((worker) => (worker.pid === null ? [] : [{ pid: worker.pid }]));
+  return {
+    addr: status.address,
+    pid,
+    state: status.state,
+    workers,
+    map: status.acked,
+    // Workers do not tell yet what they see of each server.
+    servers: [],
+    counters: { ...status.counters },
+  };
+}

@@ -1,0 +1,220 @@
+/**
+ * The proxy's configuration: one row per key. `shoal proxy --help-config` prints it, proxy.toml is checked
+ * against it, and the master hands the result to its workers.
+ */
+import {
+  type ConfigOf,
+  type ConfigSource,
+  type ConfigTable,
+  configError,
+  parseConfig,
+} from "../base/config-table.ts";
+import { parseAddress } from "../topology/cluster-map.ts";
+
+export const PROXY_CONFIG = {
+  id: {
+    type: "string",
+    default: "p1",
+    doc: "Name of this proxy in the cluster; no other proxy may have it.",
+  },
+  listen: {
+    type: "string",
+    default: "127.0.0.1:19000",
+    doc: "Where clients connect to: host:port. An address that is not loopback needs requirepass.",
+  },
+  workers: {
+    type: "int",
+    default: 1,
+    min: 1,
+    max: 256,
+    doc: "Worker processes that share the port. One per core that is free for the proxy.",
+  },
+  io: {
+    type: "choice",
+    default: "auto",
+    values: ["auto", "epoll", "portable"],
+    doc: "Transport: epoll calls Linux directly, portable works everywhere, auto takes epoll where it can.",
+  },
+  controllers: {
+    type: "list",
+    default: [],
+    doc: "The controllers' addresses: http://host:port. Any one that answers is enough.",
+  },
+  controller_token: {
+    type: "string",
+    default: "",
+    secret: true,
+    doc: "What the controllers want to be shown.",
+  },
+  map_file: {
+    type: "string",
+    default: "",
+    doc: "A fixed map (JSON) instead of controllers, for benchmarks and tests.",
+  },
+  state_dir: {
+    type: "string",
+    default: "",
+    doc: "Folder for the last map, so that the proxy starts while no controller answers. Empty: not kept.",
+  },
+  requirepass: {
+    type: "string",
+    default: "",
+    secret: true,
+    doc: "Password that clients must give. Empty: none.",
+  },
+  server_username: {
+    type: "string",
+    default: "",
+    doc: "User name towards the redis-servers. Empty: the default user.",
+  },
+  server_password: {
+    type: "string",
+    default: "",
+    secret: true,
+    doc: "Password towards the redis-servers. Empty: none.",
+  },
+  server_timeout_ms: {
+    type: "int",
+    default: 3000,
+    min: 10,
+    max: 600_000,
+    doc:
+      "A server that owes a reply and sends nothing for so long counts as hung: " +
+      "its connection is closed, its requests fail.",
+  },
+  server_connect_timeout_ms: {
+    type: "int",
+    default: 1000,
+    min: 10,
+    max: 60_000,
+    doc: "Bound for connecting to a server.",
+  },
+  reconnect_backoff_ms_min: {
+    type: "int",
+    default: 50,
+    min: 1,
+    max: 60_000,
+    doc: "Pause before the second attempt to reach a server; it doubles with each failure, with jitter.",
+  },
+  reconnect_backoff_ms_max: {
+    type: "int",
+    default: 1000,
+    min: 1,
+    max: 60_000,
+    doc: "The longest such pause.",
+  },
+  clients_max: {
+    type: "int",
+    default: 20_000,
+    min: 1,
+    max: 1_000_000,
+    doc: "Client connections per worker. One more gets an error and is closed.",
+  },
+  client_in_flight_max: {
+    type: "int",
+    default: 10_000,
+    min: 1,
+    max: 1_000_000,
+    doc:
+      "Requests of one client that may wait for their replies; " +
+      "then its connection is not read until some are answered.",
+  },
+  client_output_bytes_max: {
+    type: "int",
+    default: 256 << 20,
+    min: 1 << 20,
+    max: 2 ** 40,
+    doc: "Reply bytes that may wait for a client that does not read them; beyond it is closed.",
+  },
+  client_request_bytes_max: {
+    type: "int",
+    default: 600 << 20,
+    min: 1 << 20,
+    max: 2 ** 31 - 1,
+    doc:
+      "Bytes of one request that are collected; a client that sends more gets a protocol error. " +
+      "Values over 1 MiB in commands with one key are passed on as they arrive and do not count.",
+  },
+  client_idle_timeout_s: {
+    type: "int",
+    default: 0,
+    min: 0,
+    max: 31_536_000,
+    doc: "A client that sends nothing for so long is closed. 0: never.",
+  },
+  drain_timeout_ms: {
+    type: "int",
+    default: 10_000,
+    min: 0,
+    max: 3_600_000,
+    doc: "On SIGTERM: how long clients may take to get their replies before the connections are cut.",
+  },
+  log_level: {
+    type: "choice",
+    default: "info",
+    values: ["debug", "info", "warn", "error"],
+    doc: "The least important lines that are still logged.",
+  },
+} as const satisfies ConfigTable;
+
+export type ProxyConfig = ConfigOf<typeof PROXY_CONFIG>;
+
+/**
+ * Checks what a TOML parser made of proxy.toml, including the rules that span keys.
+ * @throws ShoalError CONFIG
+ */
+export function parseProxyConfig(
+  values: Readonly<Record<string, unknown>>,
+  source: ConfigSource,
+): ProxyConfig {
+  const config = parseConfig(PROXY_CONFIG, values, source);
+  if (config.controllers.length === 0 && config.map_file === "") {
+    throw configError(
+      source,
+      "controllers",
+      "empty: the proxy needs a controller (or a map_file) to get its map from",
+    );
+  }
+  for (const url of config.controllers) {
+    if (!/^https?:\/\/[^/]+\/?$/.test(url)) {
+      throw configError(source, "controllers", `${JSON.stringify(url)}: want http://host:port`);
+    }
+  }
+  if (!/^[A-Za-z0-9._-]{1,64}$/.test(config.id)) {
+    throw configError(
+      source,
+      "id",
+      `${JSON.stringify(config.id)}: want 1 to 64 letters, digits, "-", "_" or "."`,
+    );
+  }
+  if (config.reconnect_backoff_ms_min > config.reconnect_backoff_ms_max) {
+    throw configError(source, "reconnect_backoff_ms_min", "larger than reconnect_backoff_ms_max");
+  }
+  checkListen(config, source);
+  return config;
+}
+
+/**
+ * Whoever reaches the port can read and delete everything: not without a password, unless it is this
+ * machine only.
+ */
+function checkListen(config: ProxyConfig, source: ConfigSource): void {
+  let host: string;
+  try {
+    host = parseAddress(config.listen).host;
+  } catch {
+    throw configError(source, "listen", `${JSON.stringify(config.listen)}: want host:port`);
+  }
+  if (!isLoopback(host) && config.requirepass === "") {
+    throw configError(
+      source,
+      "listen",
+      `${config.listen} is not loopback: set requirepass, or listen on 127.0.0.1`,
+    );
+  }
+}
+
+/** Whether only processes of this machine can reach the host. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
+}

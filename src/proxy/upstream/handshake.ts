@@ -1,0 +1,73 @@
+/**
+ * What the proxy says first on a server connection: who it is, in which protocol it wants to be answered,
+ * which database.
+ *
+ *   [AUTH] ─▶ [HELLO 3] ─▶ [SELECT n] ─▶ PING          all sent at once; the reply to PING says that the
+ *   server serves
+ *
+ * Requests of clients stand right behind it in the same queue. PING comes last even if nothing else is
+ * needed, because a connection to a stopped process opens all the same: only a reply shows life.
+ */
+import { type Bytes, readLatin1 } from "../../base/bytes.ts";
+import type { Protocol } from "../../resp/reply-writer.ts";
+import type { ProxyConfig } from "../proxy-config.ts";
+import type { ReplyOwner, Request } from "../request.ts";
+import type { Upstream } from "./upstream.ts";
+
+/** What a connection is to. */
+export interface UpstreamTarget {
+  readonly group: string;
+  /** "host:port" */
+  readonly address: string;
+  readonly host: string;
+  readonly port: number;
+  readonly database: number;
+  readonly protocol: Protocol;
+}
+
+const ERROR = 45;
+/** Longest piece of a server's error that is passed on. */
+const ERROR_TEXT_MAX = 200;
+
+export class Handshake implements ReplyOwner {
+  readonly #upstream: Upstream;
+  #steps: string[] = [];
+
+  constructor(upstream: Upstream) {
+    this.#upstream = upstream;
+  }
+
+  /** Queues the whole handshake on the upstream's new connection. */
+  start(config: ProxyConfig): void {
+    const { database, protocol } = this.#upstream.target;
+    const { server_username: user, server_password: password } = config;
+    if (password !== "") this.#step("AUTH", ...(user === "" ? [password] : [user, password]));
+    if (protocol === 3) this.#step("HELLO", "3");
+    if (database !== 0) this.#step("SELECT", String(database));
+    this.#step("PING");
+    this.#upstream.flushSoon();
+  }
+
+  #step(...words: string[]): void {
+    this.#upstream.begin(this, this.#steps.length);
+    this.#steps.push(words[0]);
+    const text = words.map((word) => `$${word.length}\r\n${word}\r\n`).join("");
+    this.#upstream.output.appendLatin1(`*${words.length}\r\n${text}`);
+  }
+
+  onReply(request: Request, bytes: Bytes, start: number, end: number): void {
+    const last = request.part === this.#steps.length - 1;
+    if (bytes[start] === ERROR) {
+      const text = readLatin1(bytes, start + 1, Math.min(end - 2, start + ERROR_TEXT_MAX));
+      // A server that loads its data answers -LOADING to clients in words of its own: it is there.
+      if (last && !text.startsWith("NOAUTH")) this.#upstream.handshakeDone();
+      else this.#upstream.handshakeFailed(`the server refused ${this.#steps[request.part]}: ${text}`);
+      return;
+    }
+    if (last) this.#upstream.handshakeDone();
+  }
+
+  onFailure(): void {
+    // The upstream itself knows that its connection is gone.
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * How servers and groups are doing, judged from what was observed. Pure: what is a fault and what is not is
+ * decided here, once, for status, metrics and the repairs alike.
+ */
+import type { GroupState } from "./cluster-map.ts";
+import { type TopologyGroup, type TopologyServer, primaryOf, replicasOf } from "./cluster-topology.ts";
+
+/** What was last seen of a server. */
+export type ServerObservation =
+  | { readonly state: "unknown" }
+  | { readonly state: "down"; readonly reason: string; readonly sinceMs: number }
+  | {
+      readonly state: "up";
+      readonly pid: number;
+      readonly runId: string;
+      readonly role: "primary" | "replica";
+      /** "host:port" that it follows; null for a primary. */
+      readonly follows: string | null;
+      readonly linkUp: boolean;
+      readonly syncing: boolean;
+      /** Bytes of the replication stream that it has produced or applied. */
+      readonly offset: number;
+      readonly loading: boolean;
+      /** Over all databases. */
+      readonly keys: number;
+    };
+
+export type Observations = ReadonlyMap<string, ServerObservation>;
+
+/** The words are explained at the contract's replicaStateSchema. */
+export type ReplicaHealth = "online" | "syncing" | "connecting" | "unwired" | "loading" | "down" | "unknown";
+
+const UNKNOWN: ServerObservation = { state: "unknown" };
+
+export function observationOf(observations: Observations, addr: string): ServerObservation {
+  return observations.get(addr) ?? UNKNOWN;
+}
+
+/** Whether two addresses mean one server: names of the loopback are the same. */
+export function sameAddress(a: string, b: string): boolean {
+  return normalise(a) === normalise(b);
+}
+
+export function replicaHealth(
+  group: TopologyGroup,
+  replica: TopologyServer,
+  observations: Observations,
+): ReplicaHealth {
+  const seen = observationOf(observations, replica.addr);
+  if (seen.state !== "up") return seen.state;
+  if (seen.loading) return "loading";
+  if (seen.follows === null || !sameAddress(seen.follows, primaryOf(group).addr)) return "unwired";
+  if (seen.syncing) return "syncing";
+  return seen.linkUp ? "online" : "connecting";
+}
+
+/**
+ * Primary's offset minus the replica's, never below zero (they are not read at one moment); null when not
+ * known.
+ */
+export function replicaLagBytes(
+  group: TopologyGroup,
+  replica: TopologyServer,
+  observations: Observations,
+): number | null {
+  const primary = observationOf(observations, primaryOf(group).addr);
+  const seen = observationOf(observations, replica.addr);
+  if (primary.state !== "up" || seen.state !== "up") return null;
+  if (replicaHealth(group, replica, observations) !== "online") return null;
+  return Math.max(0, primary.offset - seen.offset);
+}
+
+/**
+ * ok and degraded both serve. A primary that is some other server's replica cannot take writes: that is down.
+ */
+export function groupState(group: TopologyGroup, observations: Observations): GroupState {
+  const primary = observationOf(observations, primaryOf(group).addr);
+  if (primary.state === "unknown") return "unknown";
+  if (primary.state === "down" || primary.loading || primary.role !== "primary") return "down";
+  const allOnline = replicasOf(group).every(
+    (server) => replicaHealth(group, server, observations) === "online",
+  );
+  return allOnline ? "ok" : "degraded";
+}
+
+function normalise(address: string): string {
+  return address.replace(/^(localhost|\[?::1\]?):/, "127.0.0.1:");
+}
