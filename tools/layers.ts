@@ -38,10 +38,6 @@ const HTTP: Edge = {
   name: "hono",
   reason: "routes of the API are data for it; it needs no server of its own",
 };
-const OPENAPI: Edge = {
-  name: "@hono/zod-openapi",
-  reason: "prints the API's description from the same schemas",
-};
 const TOML: Edge = { name: "smol-toml", reason: "configuration files are TOML" };
 const COMMANDER: Edge = { name: "commander", reason: "parses the command line and prints its help" };
 
@@ -53,7 +49,7 @@ export const LAYERS: readonly Layer[] = [
   { name: "commands", machine: false },
   { name: "routing", machine: false },
   { name: "topology", machine: false },
-  { name: "contract", machine: false, packages: [SCHEMAS, HTTP, OPENAPI] },
+  { name: "contract", machine: false, packages: [SCHEMAS, HTTP] },
   { name: "redis", machine: false },
   { name: "store", machine: false },
   {
@@ -65,7 +61,7 @@ export const LAYERS: readonly Layer[] = [
     name: "controller",
     machine: false,
     not: [{ name: "proxy", reason: "the two planes meet only in contract and topology" }],
-    packages: [SCHEMAS, HTTP, OPENAPI],
+    packages: [SCHEMAS, HTTP],
   },
   {
     name: "cli",

@@ -31,8 +31,10 @@ const WORKER_FILE = join(import.meta.dirname, "worker.ts");
 async function run(source: { readonly file: string; readonly text: string }): Promise<number> {
   const config = parseProxyFile(source);
   const log = createPinoLog(config.log_level, { part: "proxy", id: config.id });
-  const { host, port } = parseAddress(config.listen);
-  await checkAddressFree(host, port);
+  for (const address of [config.listen, config.tls_listen].filter((each) => each !== "")) {
+    const { host, port } = parseAddress(address);
+    await checkAddressFree(host, port);
+  }
   const env = {
     clock: systemClock,
     timers: systemTimers,

@@ -9,7 +9,7 @@ import type { MasterMessage, WorkerMessage } from "../proxy/master/worker-messag
 import { createWorkerEnv } from "../platform/worker-env.ts";
 import { answerPeer, MasterPeers } from "../proxy/worker-peers.ts";
 import { errorCodeOf, errorTextOf } from "../base/shoal-error.ts";
-import { parseAddress } from "../topology/cluster-map.ts";
+import { serverTlsOf } from "../proxy/tls-config.ts";
 import { VERSION } from "./version.ts";
 
 const STATS_PERIOD_MS = 1000;
@@ -21,15 +21,20 @@ const send = (message: WorkerMessage): void => {
 };
 
 function start(message: Extract<MasterMessage, { type: "start" }>): (message: MasterMessage) => void {
-  const { config, worker, map } = message;
-  const { env, stopLoop } = createWorkerEnv(config.io, config.log_level, { proxy: config.id, worker });
+  const { config, worker, map, users = [] } = message;
+  const { env, stopLoop } = createWorkerEnv(
+    config.io,
+    config.log_level,
+    { proxy: config.id, worker },
+    serverTlsOf(config),
+  );
   const peers = new MasterPeers(config.workers > 1, (id, question) => send({ type: "ask", id, question }));
   const plane = new DataPlane(env, config, { pid: process.pid, worker, version: VERSION }, peers, {
     onMapSettled: ({ version, term }) => send({ type: "ack", version, term }),
   });
   plane.applyMap(map);
-  const { host, port } = parseAddress(config.listen);
-  send({ type: "ready", address: plane.listen(host, port).address });
+  plane.users.merge(users);
+  send({ type: "ready", address: plane.listen() });
   env.timers.every(STATS_PERIOD_MS, () => send({ type: "stats", counters: plane.stats() }));
 
   let draining = false;
@@ -50,6 +55,7 @@ function start(message: Extract<MasterMessage, { type: "start" }>): (message: Ma
   return (next) => {
     if (next.type === "drain") drain();
     else if (next.type === "answers") peers.answered(next.id, next.answers);
+    else if (next.type === "users") plane.users.merge(next.records);
     else if (next.type === "ask")
       send({ type: "answer", id: next.id, answer: answerPeer(plane, next.question) });
     else if (next.type === "map") {

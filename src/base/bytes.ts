@@ -39,6 +39,14 @@ export function copyBytes(
 }
 
 /**
+ * A copy of `bytes[start, end)` in memory of its own. Not `bytes.slice`: a `Buffer` answers that with a
+ * view, which the next receive would write over.
+ */
+export function ownCopy(bytes: Bytes, start: number, end: number): Uint8Array {
+  return new Uint8Array(bytes.subarray(start, end));
+}
+
+/**
  * Writes the low byte of each character; for texts known to be ASCII or Latin-1. Where it ends comes back.
  */
 export function writeLatin1(target: Uint8Array, start: number, text: string): number {

@@ -110,9 +110,13 @@ export function publicConfig<Table extends ConfigTable>(
   const shown: Record<string, unknown> = {};
   for (const key of Object.keys(table)) {
     const value: unknown = config[key as keyof Table];
-    shown[key] = table[key].secret ? (value === "" ? "" : "(set)") : value;
+    shown[key] = table[key].secret ? (isEmpty(value) ? value : "(set)") : value;
   }
   return shown;
+}
+
+function isEmpty(value: unknown): boolean {
+  return value === "" || (Array.isArray(value) && value.length === 0);
 }
 
 /**

@@ -25,6 +25,7 @@ export const ERROR_CODES = {
   ADDRESS_IN_USE: { meaning: "the address is taken", httpStatus: 409, exitStatus: 9 },
   START_FAILED: { meaning: "a part did not start", httpStatus: 500, exitStatus: 9 },
   DISK: { meaning: "the disk refused", httpStatus: 500, exitStatus: 8 },
+  INTERNAL: { meaning: "a fault of the program itself", httpStatus: 500, exitStatus: 70 },
   UNSUPPORTED: { meaning: "not there yet, or never", httpStatus: 501, exitStatus: 2 },
 } as const;
 

@@ -5,7 +5,7 @@
  *
  *   route = override by name
  *         ▸ "…|help": any group
- *         ▸ has keys: by key (blocking: later; keys that cannot be found: later)
+ *         ▸ has keys: by key (keys that cannot be found: later)
  *         ▸ override of the container
  *         ▸ policy all_shards or all_nodes whose replies can be merged: all groups
  *         ▸ container: any group, whose server knows how to say "unknown subcommand"
@@ -79,7 +79,7 @@ function chooseRoute(data: CommandData, finder: number, merge: number): Override
   const inherited = bar < 0 ? undefined : OVERRIDES[data.name.slice(0, bar)];
   const refused = inherited?.route === c.ROUTE_REFUSED;
   if (data.name.endsWith("|help") && !refused) return { route: c.ROUTE_ANY_GROUP };
-  if (data.keySpecs.some((spec) => !spec.flags.includes("not_key"))) return chooseKeyRoute(data, finder);
+  if (data.keySpecs.some((spec) => !spec.flags.includes("not_key"))) return chooseKeyRoute(finder);
   if (inherited?.route !== undefined) return inherited;
   const policy = tipValue(data.tips, "request_policy:");
   if ((policy === "all_shards" || policy === "all_nodes") && merge !== c.MERGE_UNKNOWN) {
@@ -90,12 +90,9 @@ function chooseRoute(data: CommandData, finder: number, merge: number): Override
 }
 
 /** A wrong server for a key is a wrong answer: a command whose keys are not all known does not run. */
-function chooseKeyRoute(data: CommandData, finder: number): Override {
+function chooseKeyRoute(finder: number): Override {
   if (finder === c.FINDER_UNKNOWN) {
     return { route: c.ROUTE_LATER, note: "its key specifications do not tell where all of its keys are" };
-  }
-  if (data.flags.includes("blocking") && finder !== c.FINDER_XREAD) {
-    return { route: c.ROUTE_LATER, note: "blocking commands" };
   }
   return { route: c.ROUTE_KEY };
 }

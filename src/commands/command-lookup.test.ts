@@ -139,7 +139,9 @@ describe("the table", () => {
     ["eval", c.ROUTE_KEY],
     ["xread", c.ROUTE_KEY],
     ["object|freq", c.ROUTE_KEY],
-    ["debug|object", c.ROUTE_KEY],
+    ["debug|object", c.ROUTE_PROXY],
+    ["function|load", c.ROUTE_ALL_GROUPS],
+    ["slowlog|get", c.ROUTE_ALL_GROUPS],
     ["mget", c.ROUTE_SPLIT],
     ["touch", c.ROUTE_SPLIT],
     ["dbsize", c.ROUTE_ALL_GROUPS],
@@ -150,10 +152,10 @@ describe("the table", () => {
     ["object", c.ROUTE_ANY_GROUP],
     ["client|setinfo", c.ROUTE_PROXY],
     ["ping", c.ROUTE_PROXY],
-    ["multi", c.ROUTE_LATER],
-    ["blpop", c.ROUTE_LATER],
-    ["client|tracking", c.ROUTE_LATER],
-    ["config|set", c.ROUTE_LATER],
+    ["multi", c.ROUTE_PROXY],
+    ["blpop", c.ROUTE_KEY],
+    ["client|tracking", c.ROUTE_PROXY],
+    ["config|set", c.ROUTE_ALL_GROUPS],
     ["cluster|slots", c.ROUTE_REFUSED],
     ["cluster|help", c.ROUTE_REFUSED],
     ["shutdown", c.ROUTE_REFUSED],
@@ -173,9 +175,8 @@ describe("the table", () => {
   });
 
   test("words its refusals", () => {
-    expect(c.refusalText(named("multi"))).toBe(
-      "ERR Command 'multi' is not supported by the proxy yet: transactions",
-    );
+    const later = { ...named("get"), route: c.ROUTE_LATER, note: "reading" };
+    expect(c.refusalText(later)).toBe("ERR Command 'get' is not supported by the proxy yet: reading");
     expect(c.refusalText(named("shutdown"))).toBe(
       "ERR Command 'shutdown' is refused by the proxy: the servers' life belongs to the controller",
     );

@@ -24,17 +24,12 @@ const PROXY: Override = { route: c.ROUTE_PROXY };
 const ANY: Override = { route: c.ROUTE_ANY_GROUP };
 const FAN_OUT: Override = { route: c.ROUTE_ALL_GROUPS };
 const SPLIT: Override = { route: c.ROUTE_SPLIT };
+/** To every group; the answer is the first error, or the first reply. */
+const TO_ALL: Override = { route: c.ROUTE_ALL_GROUPS, merge: c.MERGE_ALL_SUCCEEDED };
+const OWN_MERGE: Override = { route: c.ROUTE_ALL_GROUPS, merge: c.MERGE_OWN };
 
-const later = (note: string): Override => ({ route: c.ROUTE_LATER, note });
 const refused = (note: string): Override => ({ route: c.ROUTE_REFUSED, note });
 
-const TRANSACTIONS = later("transactions");
-const PUBSUB = later("Pub/Sub");
-const TRACKING = later("client-side caching");
-const PAUSING = later("pausing and unblocking of clients");
-const FUNCTIONS = later("functions");
-const FLEET = later("server administration through the proxy");
-const USERS = later("users and their rights");
 const REPLICATION = refused("replication and failover belong to the controller");
 const LIFE = refused("the servers' life belongs to the controller");
 
@@ -60,8 +55,46 @@ export const OVERRIDES: Readonly<Record<string, Override>> = {
   "script|load": FAN_OUT,
   "script|exists": FAN_OUT,
   "script|flush": FAN_OUT,
-  "script|kill": later("stopping of scripts"),
+  "script|kill": FAN_OUT,
   "script|debug": refused("a script cannot be stepped through over a shared connection"),
+
+  // Of all groups. What is merged in a way of its own: proxy/dispatch/fleet-commands.ts.
+  function: FAN_OUT,
+  "function|dump": OWN_MERGE,
+  "function|list": OWN_MERGE,
+  "function|stats": OWN_MERGE,
+  config: TO_ALL,
+  "config|get": OWN_MERGE,
+  "config|resetstat": TO_ALL,
+  "config|rewrite": TO_ALL,
+  slowlog: FAN_OUT,
+  "slowlog|get": OWN_MERGE,
+  latency: FAN_OUT,
+  "latency|doctor": OWN_MERGE,
+  "latency|graph": OWN_MERGE,
+  "latency|histogram": OWN_MERGE,
+  "latency|history": OWN_MERGE,
+  "latency|latest": OWN_MERGE,
+  memory: FAN_OUT,
+  "memory|doctor": OWN_MERGE,
+  "memory|malloc-stats": OWN_MERGE,
+  "memory|stats": OWN_MERGE,
+  wait: FAN_OUT,
+  waitaof: FAN_OUT,
+  lastsave: { route: c.ROUTE_ALL_GROUPS, merge: c.MERGE_MIN },
+  bgsave: TO_ALL,
+  bgrewriteaof: TO_ALL,
+  swapdb: TO_ALL,
+  monitor: PROXY,
+  role: PROXY,
+  debug: PROXY,
+  "debug|digest-value": PROXY,
+  "debug|htstats-key": PROXY,
+  "debug|listpack": PROXY,
+  "debug|object": PROXY,
+  "debug|quicklist": PROXY,
+  "debug|sdslen": PROXY,
+  "debug|ziplist": PROXY,
 
   time: ANY,
   lolwut: ANY,
@@ -80,13 +113,6 @@ export const OVERRIDES: Readonly<Record<string, Override>> = {
   readwrite: PROXY,
   asking: PROXY,
   client: PROXY,
-  "client|caching": TRACKING,
-  "client|getredir": TRACKING,
-  "client|tracking": TRACKING,
-  "client|trackinginfo": TRACKING,
-  "client|pause": PAUSING,
-  "client|unblock": PAUSING,
-  "client|unpause": PAUSING,
 
   // Keys that the specifications do not tell, or not exactly.
   sort: { finder: c.FINDER_SORT },
@@ -95,37 +121,24 @@ export const OVERRIDES: Readonly<Record<string, Override>> = {
   xreadgroup: { finder: c.FINDER_XREAD },
   georadius: { finder: c.FINDER_GEORADIUS },
   georadiusbymember: { finder: c.FINDER_GEORADIUS },
-  migrate: { ...refused("keys are moved between servers by the controller"), finder: c.FINDER_MIGRATE },
+  migrate: { route: c.ROUTE_PROXY, finder: c.FINDER_MIGRATE },
 
   // Known, and to come. Until then one error that says so, and the connection lives.
-  multi: TRANSACTIONS,
-  exec: TRANSACTIONS,
-  discard: TRANSACTIONS,
-  watch: TRANSACTIONS,
-  unwatch: TRANSACTIONS,
-  subscribe: PUBSUB,
-  unsubscribe: PUBSUB,
-  psubscribe: PUBSUB,
-  punsubscribe: PUBSUB,
-  ssubscribe: PUBSUB,
-  sunsubscribe: PUBSUB,
-  publish: PUBSUB,
-  spublish: PUBSUB,
-  pubsub: PUBSUB,
-  wait: later("blocking commands"),
-  waitaof: later("blocking commands"),
-  monitor: later("MONITOR"),
-  function: FUNCTIONS,
-  swapdb: later("swapping of databases"),
-  acl: USERS,
-  config: FLEET,
-  slowlog: FLEET,
-  latency: FLEET,
-  memory: FLEET,
-  lastsave: FLEET,
-  bgsave: FLEET,
-  bgrewriteaof: FLEET,
-  role: FLEET,
+  multi: PROXY,
+  exec: PROXY,
+  discard: PROXY,
+  watch: PROXY,
+  unwatch: PROXY,
+  subscribe: PROXY,
+  unsubscribe: PROXY,
+  psubscribe: PROXY,
+  punsubscribe: PROXY,
+  ssubscribe: PROXY,
+  sunsubscribe: PROXY,
+  publish: PROXY,
+  spublish: PROXY,
+  pubsub: PROXY,
+  acl: PROXY,
 
   // Never: each of these is about one server, behind the controller's back.
   cluster: refused("the map of the slots belongs to the controller"),
@@ -138,7 +151,6 @@ export const OVERRIDES: Readonly<Record<string, Override>> = {
   shutdown: LIFE,
   save: refused("it would stop a server for every client; BGSAVE on the server itself does not"),
   module: refused("modules are loaded by each server's own configuration"),
-  debug: refused("it can stop or crash a server"),
   "restore-asking": refused("it belongs to Redis Cluster's own way of moving keys"),
 };
 
@@ -205,6 +217,11 @@ export const EXTRA_SUBCOMMANDS: Readonly<Record<string, readonly CommandData[]>>
     ),
   ],
   debug: [
+    {
+      ...keyedDebug("digest-value", "Shows a digest of keys' values"),
+      arity: -3,
+      keySpecs: [{ flags: ["RO"], begin: { index: 2 }, find: { lastKey: -1, keyStep: 1, limit: 0 } }],
+    },
     keyedDebug("htstats-key", "Shows the hash table behind a key"),
     keyedDebug("listpack", "Shows the listpack behind a key"),
     keyedDebug("object", "Shows how a key's value is kept"),

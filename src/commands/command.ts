@@ -115,6 +115,8 @@ export const MERGE_RANDOM_KEY = 11;
 export const MERGE_INFO = 12;
 /** Redis says "special" and nobody has said here what that is: not to be fanned out. */
 export const MERGE_UNKNOWN = 13;
+/** In a way of the command's own, which the data plane knows by its name (SLOWLOG GET). */
+export const MERGE_OWN = 14;
 
 /** Flags of one key: what the command does with it. */
 export const KEY_RO = 1 << 0;

@@ -102,7 +102,7 @@ export class Controller implements Service {
   #electionHooks(): ConstructorParameters<typeof Election>[4] {
     return {
       onLead: async (leader) => {
-        this.events.add("leader-elected", { id: leader.id, term: leader.term });
+        this.events.add("leader-elected", { controller: leader.id, term: leader.term });
         await this.state.lead(leader, clusterSpecOf(this.#config));
       },
       onFollow: (leader) => {

@@ -58,9 +58,34 @@ export interface Listener {
   close(): void;
 }
 
+/** PEM files by path; "" where there is none. */
+export interface TlsFiles {
+  /** Who may have signed the other side's certificate; "" for those that the machine trusts. */
+  readonly caFile: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+export interface TlsServerOptions extends TlsFiles {
+  /** Whether clients show a certificate: never, if they have one (it must be good then), always. */
+  readonly clients: "no" | "optional" | "required";
+  /** A handshake has failed, for `reason`. */
+  readonly onRefused: (reason: string) => void;
+}
+
+export interface TlsClientOptions extends TlsFiles {
+  /**
+   * What of the server's certificate is checked: "ca" who has signed it, "name" also that it is for the host
+   * which was connected to, "none" nothing at all.
+   */
+  readonly verify: "ca" | "name" | "none";
+}
+
 export interface ListenOptions {
   readonly host: string;
   readonly port: number;
+  /** Clients come by TLS. */
+  readonly tls?: TlsServerOptions;
   /** Connections that the kernel may queue. */
   readonly backlog: number;
 }
@@ -70,7 +95,7 @@ export interface Net {
   /**
    * Listens with SO_REUSEPORT, so that several workers share the port. `accept` gives each connection its
    * handler.
-   * @throws ShoalError ADDRESS_IN_USE
+   * @throws ShoalError ADDRESS_IN_USE; CONFIG for TLS files that are of no use
    */
   listen(options: ListenOptions, accept: (connection: Connection) => ConnectionHandler): Listener;
   /** Starts connecting; `handler.onOpen` or `handler.onClose` tells how it went. */

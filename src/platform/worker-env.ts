@@ -1,7 +1,7 @@
 /** The env of a worker: real time, chance and disk, and one of the two transports. */
 import type { Env } from "../env/env.ts";
 import type { LogFields } from "../env/log.ts";
-import type { Net } from "../env/net.ts";
+import type { Net, TlsClientOptions } from "../env/net.ts";
 import { systemClock } from "./clock.ts";
 import { systemDisk } from "./disk.ts";
 import { EpollNet } from "./epoll/epoll-net.ts";
@@ -16,13 +16,21 @@ export interface WorkerEnv {
   stopLoop(): void;
 }
 
-/** `io`: "epoll", "portable", or "auto": epoll on Linux. */
-export function createWorkerEnv(io: string, level: LogLevel, fields: LogFields): WorkerEnv {
-  const epoll =
-    io === "epoll" || (io === "auto" && process.platform === "linux")
-      ? new EpollNet(systemClock, systemTimers)
-      : null;
-  const net: Net = epoll ?? new PortableNet(systemTimers);
+/**
+ * `io`: "epoll", "portable", or "auto": epoll on Linux, unless every request goes by TLS to a server anyhow.
+ * `serverTls`: how outgoing connections go by TLS; null: they don't.
+ * @throws ShoalError CONFIG for TLS files that are of no use
+ */
+export function createWorkerEnv(
+  io: string,
+  level: LogLevel,
+  fields: LogFields,
+  serverTls: TlsClientOptions | null,
+): WorkerEnv {
+  const fastest = process.platform === "linux" && serverTls === null ? "epoll" : "portable";
+  const chosen = io === "auto" ? fastest : io;
+  const epoll = chosen === "epoll" ? new EpollNet(systemClock, systemTimers, serverTls) : null;
+  const net: Net = epoll ?? new PortableNet(systemTimers, serverTls);
   epoll?.run();
   const log = createPinoLog(level, fields);
   return {

@@ -9,7 +9,6 @@ import type { Block } from "../base/block-pool.ts";
 import type { Command } from "../commands/command.ts";
 import { COMMANDS } from "../commands/command-lookup.ts";
 import type { Env } from "../env/env.ts";
-import type { Listener } from "../env/net.ts";
 import { InlineRequest } from "../resp/inline-request.ts";
 import { RequestScanner } from "../resp/request-scanner.ts";
 import { errorReply } from "../resp/reply-writer.ts";
@@ -17,16 +16,23 @@ import type { ClusterMap } from "../topology/cluster-map.ts";
 import { Counters } from "./counters.ts";
 import { learnServerVersion } from "./dispatch/info-command.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
+import { FunctionRepair } from "./dispatch/function-repair.ts";
+import { Monitors } from "./dispatch/monitor.ts";
+import { Pause } from "./dispatch/pause.ts";
+import { ScriptRegistry } from "./dispatch/script-registry.ts";
 import { Clients } from "./downstream/clients.ts";
 import type { Session } from "./downstream/session.ts";
 import type { Peers } from "./peers.ts";
 import type { ProxyConfig } from "./proxy-config.ts";
+import { PubSubHub } from "./pubsub/pubsub-hub.ts";
 import { KIND_MUTED, KIND_OWNED, type Request, RequestPool } from "./request.ts";
 import { SlotTable } from "./slots/slot-table.ts";
+import { TrackingHub } from "./tracking/tracking-hub.ts";
+import { Users } from "./users/users.ts";
 import { PrivatePool } from "./upstream/private-pool.ts";
 
 /** How often servers that owe replies are looked at. */
-const PROGRESS_CHECK_MS = 100;
+const PROGRESS_CHECK_MS = 50;
 /** Commands that were learned while running get ids from here on, up to this many. */
 const LEARNED_COMMANDS_MAX = 1024;
 
@@ -53,11 +59,20 @@ export class DataPlane {
   readonly dispatcher: Dispatcher;
   readonly privates: PrivatePool;
   readonly clients: Clients;
+  readonly users: Users;
+  readonly pubsub: PubSubHub;
+  readonly scripts = new ScriptRegistry();
+  readonly functions = new FunctionRepair(this);
+  readonly monitors = new Monitors(this);
+  readonly pause = new Pause(this);
+  readonly tracking = new TrackingHub(this);
   readonly counters = new Counters();
   /** Calls per command, by id. */
   readonly calls = new Float64Array(COMMANDS.length + LEARNED_COMMANDS_MAX);
   /** Whole seconds since the start: the clock of things that need not be exact. */
   tick = 0;
+  /** Upstreams whose server is kept by a script, as far as is known. */
+  busyUpstreams = 0;
   /** What HELLO says: clients take it for the server's. */
   serverVersion = "7.0.0";
   /** The scanner of all requests that arrive in one piece. */
@@ -77,6 +92,8 @@ export class DataPlane {
     this.inline = new InlineRequest((size) => env.net.blocks.take(size).bytes);
     this.slots = new SlotTable(this, (map) => hooks.onMapSettled(map));
     this.privates = new PrivatePool(this);
+    this.pubsub = new PubSubHub(this);
+    this.users = new Users(this);
     this.clients = new Clients(this);
     this.dispatcher = new Dispatcher(this);
     env.timers.every(PROGRESS_CHECK_MS, () => this.#check());
@@ -85,6 +102,9 @@ export class DataPlane {
   /** Puts a map in force. @throws ShoalError STALE, INVALID_ARGUMENT */
   applyMap(map: ClusterMap): void {
     this.slots.apply(map);
+    this.pubsub.applyMap();
+    this.monitors.mapChanged();
+    this.tracking.mapChanged();
     if (this.#versionLearned) return;
     learnServerVersion(this, (version) => {
       this.#versionLearned = true;
@@ -92,19 +112,26 @@ export class DataPlane {
     });
   }
 
-  /** Takes clients from now on. A map must be in force. @throws ShoalError ADDRESS_IN_USE */
-  listen(host: string, port: number): Listener {
-    return this.clients.listen(host, port);
+  /**
+   * Takes clients from now on, where the configuration says: the first address comes back. A map must be in
+   * force.
+   * @throws ShoalError ADDRESS_IN_USE, CONFIG
+   */
+  listen(): string {
+    return this.clients.listen();
   }
 
   /** Ends all: clients are cut, servers are left. */
   stop(): void {
     this.clients.closeAll("the proxy stops");
+    this.pubsub.close();
     this.privates.closeAll();
+    this.monitors.closeAll();
     this.slots.close();
   }
 
   sessionClosed(session: Session, reason: string): void {
+    if (session.monitoring) this.monitors.remove(session);
     this.clients.closed(session, reason);
   }
 
@@ -130,6 +157,12 @@ export class DataPlane {
   stats(): Readonly<Record<string, number>> {
     const requests = this.calls.reduce((sum, count) => sum + count, 0);
     return { ...this.counters, requests, clients: this.clients.count, inFlight: this.requests.inUse };
+  }
+
+  /** SCRIPT FLUSH: what was shown to servers is shown again when it is needed. */
+  forgetScripts(): void {
+    this.scripts.clear();
+    this.slots.forEachUpstream((upstream) => upstream.scripts.clear());
   }
 
   // ── scanners and blocks that change hands ───────────────────────────────────────────────────────────────
@@ -169,6 +202,7 @@ export class DataPlane {
   #check(): void {
     this.slots.forEachUpstream((upstream) => upstream.checkProgress(PROGRESS_CHECK_MS));
     this.privates.forEach((upstream) => upstream.checkProgress(PROGRESS_CHECK_MS));
+    this.pubsub.check(PROGRESS_CHECK_MS);
     if (++this.#checks % (1000 / PROGRESS_CHECK_MS) !== 0) return;
     this.tick++;
     this.clients.closeIdle();

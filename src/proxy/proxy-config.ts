@@ -10,6 +10,7 @@ import {
   parseConfig,
 } from "../base/config-table.ts";
 import { parseAddress } from "../topology/cluster-map.ts";
+import { hashPasswords, readUsers } from "./users/user-lines.ts";
 
 export const PROXY_CONFIG = {
   id: {
@@ -20,7 +21,33 @@ export const PROXY_CONFIG = {
   listen: {
     type: "string",
     default: "127.0.0.1:19000",
-    doc: "Where clients connect to: host:port. An address that is not loopback needs requirepass.",
+    doc: "Where clients connect to: host:port. An address that is not loopback needs requirepass (or users).",
+  },
+  tls_listen: {
+    type: "string",
+    default: "",
+    doc: "Where clients connect to by TLS: host:port. Empty: nowhere. With it, listen may be empty.",
+  },
+  tls_cert_file: {
+    type: "string",
+    default: "",
+    doc: "The proxy's certificate, with those between it and the CA (PEM), for tls_listen.",
+  },
+  tls_key_file: {
+    type: "string",
+    default: "",
+    doc: "The private key of that certificate (PEM).",
+  },
+  tls_ca_file: {
+    type: "string",
+    default: "",
+    doc: "Who may have signed the certificates of clients (PEM). Empty: those that the machine trusts.",
+  },
+  tls_auth_clients: {
+    type: "choice",
+    default: "no",
+    values: ["no", "optional", "required"],
+    doc: "Whether clients by TLS show a certificate: no, optional (but a good one), required.",
   },
   workers: {
     type: "int",
@@ -62,6 +89,29 @@ export const PROXY_CONFIG = {
     secret: true,
     doc: "Password that clients must give. Empty: none.",
   },
+  users: {
+    type: "list",
+    default: [],
+    secret: true,
+    doc:
+      "Users, one text each, as in Redis's ACL file without the word user: a name, then rules " +
+      '("alice on >secret ~orders:* +@read"). The default user is without password ' +
+      "unless it has a line here, or requirepass is set.",
+  },
+  acl_forward: {
+    type: "bool",
+    default: false,
+    doc:
+      "Whether ACL SETUSER and DELUSER also change the users of every group's primary, " +
+      "but for the one that the proxy itself is there.",
+  },
+  restricted_scripts: {
+    type: "bool",
+    default: false,
+    doc:
+      "Whether users with limited rights may run scripts and functions. " +
+      "The servers run them with the proxy's rights: only the keys that they declare are checked.",
+  },
   server_username: {
     type: "string",
     default: "",
@@ -72,6 +122,34 @@ export const PROXY_CONFIG = {
     default: "",
     secret: true,
     doc: "Password towards the redis-servers. Empty: none.",
+  },
+  server_tls: {
+    type: "bool",
+    default: false,
+    doc: "Whether the proxy goes to the redis-servers by TLS: all of them, at the ports that the map names.",
+  },
+  server_tls_ca_file: {
+    type: "string",
+    default: "",
+    doc: "Who may have signed the servers' certificates (PEM). Empty: those that the machine trusts.",
+  },
+  server_tls_cert_file: {
+    type: "string",
+    default: "",
+    doc: "The certificate that the proxy shows to servers which want one (PEM). Empty: none.",
+  },
+  server_tls_key_file: {
+    type: "string",
+    default: "",
+    doc: "The private key of that certificate (PEM).",
+  },
+  server_tls_verify: {
+    type: "choice",
+    default: "ca",
+    values: ["ca", "name", "none"],
+    doc:
+      "What of a server's certificate is checked: ca (who has signed it), " +
+      "name (also that it is for the address which the map names), none.",
   },
   server_timeout_ms: {
     type: "int",
@@ -112,7 +190,7 @@ export const PROXY_CONFIG = {
   },
   client_in_flight_max: {
     type: "int",
-    default: 10_000,
+    default: 1000,
     min: 1,
     max: 1_000_000,
     doc:
@@ -148,6 +226,19 @@ export const PROXY_CONFIG = {
     min: 0,
     max: 3_600_000,
     doc: "On SIGTERM: how long clients may take to get their replies before the connections are cut.",
+  },
+  enable_debug: {
+    type: "bool",
+    default: false,
+    doc: "Whether clients may use DEBUG. It can stop a server for everybody: for tests only.",
+  },
+  subscribe_at: {
+    type: "choice",
+    default: "slot",
+    values: ["slot", "all-groups"],
+    doc:
+      "Where channels are subscribed: at the group of the channel's slot, which is where PUBLISH goes; " +
+      "or at all groups, to hear also what scripts publish, each at the server that runs it.",
   },
   log_level: {
     type: "choice",
@@ -190,27 +281,51 @@ export function parseProxyConfig(
   if (config.reconnect_backoff_ms_min > config.reconnect_backoff_ms_max) {
     throw configError(source, "reconnect_backoff_ms_min", "larger than reconnect_backoff_ms_max");
   }
-  checkListen(config, source);
-  return config;
+  const users = readUsers(config.users, config.requirepass);
+  if (typeof users === "string") throw configError(source, "users", users);
+  checkListen(config, source, users.get("default")?.open === true);
+  checkTls(config, source);
+  return { ...config, users: hashPasswords(config.users) };
 }
 
 /**
- * Whoever reaches the port can read and delete everything: not without a password, unless it is this
- * machine only.
+ * Whoever reaches the port can read and delete everything: not without a password or a certificate, unless it
+ * is this machine only. `open`: whether clients need no password.
  */
-function checkListen(config: ProxyConfig, source: ConfigSource): void {
-  let host: string;
-  try {
-    host = parseAddress(config.listen).host;
-  } catch {
-    throw configError(source, "listen", `${JSON.stringify(config.listen)}: want host:port`);
+function checkListen(config: ProxyConfig, source: ConfigSource, open: boolean): void {
+  if (config.listen === "" && config.tls_listen === "") {
+    throw configError(source, "listen", "empty, and so is tls_listen: clients could not connect");
   }
-  if (!isLoopback(host) && config.requirepass === "") {
-    throw configError(
-      source,
-      "listen",
-      `${config.listen} is not loopback: set requirepass, or listen on 127.0.0.1`,
-    );
+  for (const key of ["listen", "tls_listen"] as const) {
+    const address = config[key];
+    if (address === "") continue;
+    const certified = key === "tls_listen" && config.tls_auth_clients === "required";
+    if (isLoopback(hostOf(address, key, source)) || !open || certified) continue;
+    throw configError(source, key, `${address} is not loopback: set requirepass, or listen on 127.0.0.1`);
+  }
+}
+
+function hostOf(address: string, key: string, source: ConfigSource): string {
+  try {
+    return parseAddress(address).host;
+  } catch {
+    throw configError(source, key, `${JSON.stringify(address)}: want host:port`);
+  }
+}
+
+/** TLS needs a certificate and its key together; a file that nothing uses is a mistake. */
+function checkTls(config: ProxyConfig, source: ConfigSource): void {
+  if (config.tls_listen !== "" && (config.tls_cert_file === "" || config.tls_key_file === "")) {
+    throw configError(source, "tls_listen", "needs tls_cert_file and tls_key_file");
+  }
+  if (config.tls_listen === "" && config.tls_cert_file !== "") {
+    throw configError(source, "tls_cert_file", "is set, but tls_listen is not");
+  }
+  if ((config.server_tls_cert_file === "") !== (config.server_tls_key_file === "")) {
+    throw configError(source, "server_tls_cert_file", "and server_tls_key_file belong together");
+  }
+  if (!config.server_tls && config.server_tls_ca_file !== "") {
+    throw configError(source, "server_tls_ca_file", "is set, but server_tls is not true");
   }
 }
 

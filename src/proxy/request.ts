@@ -35,6 +35,8 @@ export const KIND_LOCAL = 3;
  * Who takes the reply of a KIND_OWNED record. `bytes[start, end)` is one whole reply, valid during the call.
  */
 export interface ReplyOwner {
+  /** The session whose order the request is part of, if there is one. */
+  readonly session?: Session;
   onReply(request: Request, bytes: Bytes, start: number, end: number): void;
   /** No reply will come; `text` is the error for the client, without "-" and line end. */
   onFailure(request: Request, text: string): void;

@@ -1,7 +1,10 @@
 /** The other workers, reached through the master; and what this one answers to them. */
 import type { DataPlane } from "./data-plane.ts";
-import { killClients, type KillFilter } from "./dispatch/client-kill.ts";
+import { clientType, killClients, type KillFilter } from "./dispatch/client-kill.ts";
 import { clientLine } from "./dispatch/client-line.ts";
+import { pushInvalidation } from "./tracking/session-tracking.ts";
+import { localReceivers } from "./pubsub/pubsub-commands.ts";
+import { CHANNEL, SHARD } from "./pubsub/topic-kind.ts";
 import type { PeerQuestion, Peers } from "./peers.ts";
 
 export class MasterPeers implements Peers {
@@ -31,6 +34,33 @@ export class MasterPeers implements Peers {
 /** This worker's answer to another one's question. */
 export function answerPeer(plane: DataPlane, question: unknown): unknown {
   const asked = question as PeerQuestion;
+  if (asked.kind === "client-unblock") {
+    const { blocked } = plane.clients.get(asked.id) ?? { blocked: null };
+    blocked?.unblock(asked.error, () => undefined);
+    return blocked === null ? 0 : 1;
+  }
+  if (asked.kind === "users") {
+    plane.users.merge(asked.records);
+    return 1;
+  }
+  if (asked.kind === "acl-log") {
+    const entries = plane.users.log.entries.slice(0, asked.count);
+    if (asked.reset) plane.users.log.clear();
+    return entries;
+  }
+  if (asked.kind === "invalidate") {
+    const session = plane.clients.get(asked.id);
+    if (session !== undefined) pushInvalidation(session, asked.keys);
+    return session === undefined ? 0 : 1;
+  }
+  if (asked.kind === "client-pause") {
+    plane.pause.order(asked.order);
+    return 1;
+  }
+  if (asked.kind === "subscribers")
+    return localReceivers(plane, asked.shard ? SHARD : CHANNEL, asked.channels);
   if (asked.kind === "client-kill") return killClients(plane, asked.filter as unknown as KillFilter, null);
-  return [...plane.clients.all()].map((session) => `${clientLine(plane, session)}\n`).join("");
+  const { type } = asked;
+  const chosen = [...plane.clients.all()].filter((each) => type === undefined || clientType(each) === type);
+  return chosen.map((session) => `${clientLine(plane, session)}\n`).join("");
 }

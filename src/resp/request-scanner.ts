@@ -91,6 +91,7 @@ export class RequestScanner {
     }
     at += 2;
     if (at > end) return this.#incomplete(start, at - start);
+    if (negative && count === 0) return this.#fail("invalid multibulk length");
     if (negative || count === 0) return at;
     if (count > REQUEST_ARGUMENTS_MAX) return this.#fail("invalid multibulk length");
     this.argc = count;
@@ -104,7 +105,10 @@ export class RequestScanner {
    */
   resume(bytes: Uint8Array, start: number, end: number): number {
     if (this.argc === 0) return this.scan(bytes, start, end);
-    return this.#scanArguments(bytes, this.position, start, end);
+    const next = this.#scanArguments(bytes, this.position, start, end);
+    // A whole request that is not taken now is looked at again, and ends at the same place then.
+    if (next >= 0) this.position = next;
+    return next;
   }
 
   /** The request's bytes have been copied: what stood at `from` stands at `to` now. */

@@ -233,7 +233,7 @@ describe("controller process", () => {
     expect(await second.replica.command("GET", "also")).toBe("1");
   }, 30_000);
 
-  test("a replica comes back with its data; an empty primary does not wipe it (L6)", async () => {
+  test("a replica comes back with its data; L6: an empty primary wipes nothing", async () => {
     const [{ primary, replica }] = await startPairs(1);
     const controller = await makeController([{ primary, replica }]);
     await controller.start();
@@ -245,7 +245,7 @@ describe("controller process", () => {
     expect((await controller.status()).groups[0].state).toBe("degraded");
     await replica.launch();
     await until(() => allOk(controller), "the replica follows again");
-    // After a full copy a server rewrites its append-only file; killed before, it would come back without keys.
+    // After a full copy a server rewrites its append-only file; killed before, it comes back without keys.
     await until(async () => {
       const persistence = String(await replica.command("INFO", "persistence"));
       return /aof_rewrite_in_progress:0/.test(persistence) && /aof_rewrite_scheduled:0/.test(persistence);

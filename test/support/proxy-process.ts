@@ -21,7 +21,7 @@ export const TRANSPORTS =
   process.platform === "linux" ? (["epoll", "portable"] as const) : (["portable"] as const);
 
 /** What of proxy.toml a test wants different from its defaults. */
-export type ConfigOverrides = Readonly<Record<string, string | number>>;
+export type ConfigOverrides = Readonly<Record<string, string | number | boolean | readonly string[]>>;
 
 /** The map in which `servers` (addresses) are the groups g1, g2 … and share the slots evenly. */
 export function evenMap(servers: readonly string[]): ClusterMap {

@@ -145,6 +145,22 @@ export class RespClient {
     });
   }
 
+  /** Stops reading for good, as a client does that hangs. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  /** Says that no more will be sent; replies still arrive. */
+  end(): void {
+    this.#socket.end();
+  }
+
+  /** All replies until the other side closes. */
+  async toEnd(): Promise<Buffer[]> {
+    await this.untilClosed();
+    return this.#replies.splice(0);
+  }
+
   close(): void {
     this.#socket.destroy();
     this.#onClose();

@@ -91,7 +91,7 @@ async function answer(
     const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
     options.log.error("api-handler-failed", { path: route.path, reason });
     return errorResponse(
-      new ShoalError("START_FAILED", `Cannot answer ${route.path}: internal error, see the log`),
+      new ShoalError("INTERNAL", `Cannot answer ${route.path}: internal error, see the log`),
     );
   }
 }

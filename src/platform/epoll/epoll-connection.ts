@@ -38,6 +38,9 @@ export const RECEIVE_BYTES = 128 << 10;
 const optionValue = new Int32Array(1);
 const optionLength = new Uint32Array([4]);
 
+/** What a failed receive means when the socket does not say. */
+const RESET = "connection reset by peer";
+
 export class EpollConnection implements Connection {
   readonly output: OutputQueue;
   readonly remoteAddress: string;
@@ -146,7 +149,8 @@ export class EpollConnection implements Connection {
       this.#want(this.#interest & ~EPOLLIN);
       this.handler.onEnd();
     } else if ((flags & (EPOLLERR | EPOLLHUP)) !== 0) {
-      this.#fail(this.#socketError());
+      // The receive has taken the error with it, so the socket may have none left to tell.
+      this.#fail(this.#socketError() || RESET);
     }
   }
 

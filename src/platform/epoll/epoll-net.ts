@@ -5,6 +5,8 @@
  *            ▲        └──▶ turn-end calls ─▶ one send per dirty connection ─▶ close what was closed
  *            └─ setImmediate, after BURST_MS: so that the runtime's own timers and pipes get their turn
  *
+ * TLS connections are the portable transport's, on the runtime's loop, in the same process (`#portable`).
+ *
  * While nothing happens, epoll_wait itself sleeps for at most IDLE_WAIT_MS; a timer of the runtime is late
  * by no more. Rejected: the runtime's own sockets (a callback, a view object and a write call per read;
  * measured at twice the cost), and epoll in a thread of its own (every request would cross threads).
@@ -23,7 +25,9 @@ import {
   type ListenOptions,
   type Net,
   SLACK_BYTES,
+  type TlsClientOptions,
 } from "../../env/net.ts";
+import { PortableNet } from "../portable/portable-net.ts";
 import { EpollConnection, RECEIVE_BYTES } from "./epoll-connection.ts";
 import { EpollListener } from "./epoll-listener.ts";
 import {
@@ -50,6 +54,10 @@ const EVENTS_MAX = 1024;
 const BURST_MS = 10;
 /** How long epoll_wait sleeps when nothing happens: the most by which a timer can be late. */
 const IDLE_WAIT_MS = 10;
+/** The same while there are TLS connections, which the runtime's loop serves. */
+const SHARED_WAIT_MS = 1;
+/** How long after the last bytes of one of them epoll_wait does not sleep. */
+const SHARED_SPIN_MS = 0.2;
 /** struct epoll_event in 32-bit words: packed on x86-64 only. */
 const EVENT_WORDS = process.arch === "x64" ? 3 : 4;
 const EVENT_FD_WORD = process.arch === "x64" ? 1 : 2;
@@ -80,10 +88,20 @@ export class EpollNet implements Net {
   #again: EpollConnection[] = [];
   #turnEnd: (() => void)[] = [];
   #running = false;
+  readonly #byTls: boolean;
+  /** What carries TLS connections; null while none has been asked for. */
+  #portable: PortableNet | null = null;
+  /** When one of them last had something. */
+  #activeMs = 0;
 
-  constructor(clock: Clock, timers: Timers) {
+  /**
+   * `serverTls`: outgoing connections go by TLS. @throws ShoalError CONFIG for TLS files that are of no use
+   */
+  constructor(clock: Clock, timers: Timers, serverTls: TlsClientOptions | null = null) {
     this.#clock = clock;
     this.timers = timers;
+    this.#byTls = serverTls !== null;
+    if (serverTls !== null) this.#portable = new PortableNet(timers, serverTls, this.blocks);
     const receive = allocateBlock(HEADROOM_BYTES + RECEIVE_BYTES + SLACK_BYTES);
     this.receiveBytes = receive.bytes;
     this.receivePointer = (receive.address + HEADROOM_BYTES) as Pointer;
@@ -103,14 +121,28 @@ export class EpollNet implements Net {
 
   readonly #step = (): void => {
     const start = this.#clock.nowMs();
-    do this.#turn();
-    while (this.#running && this.#clock.nowMs() - start < BURST_MS);
+    if (this.#portable !== null && this.#portable.open > 0) this.#sharedTurn(this.#portable, start);
+    else
+      do this.#turn(IDLE_WAIT_MS);
+      while (this.#running && this.#clock.nowMs() - start < BURST_MS);
     if (this.#running) setImmediate(this.#step);
   };
 
-  #turn(): void {
+  /**
+   * One turn while TLS connections live on the runtime's loop: it must come round soon, or they would wait
+   * for our sleep. Right after they had something we don't sleep at all; the answer of a server is followed
+   * by the next request soon.
+   */
+  #sharedTurn(portable: PortableNet, nowMs: number): void {
+    if (portable.active) this.#activeMs = nowMs;
+    portable.active = false;
+    this.#turn(nowMs - this.#activeMs < SHARED_SPIN_MS ? 0 : SHARED_WAIT_MS);
+    portable.endTurn();
+  }
+
+  #turn(idleWaitMs: number): void {
     const busy = this.dirty.length > 0 || this.#turnEnd.length > 0 || this.#again.length > 0;
-    const count = libc.epoll_wait(this.#epollFd, this.#eventsPointer, EVENTS_MAX, busy ? 0 : IDLE_WAIT_MS);
+    const count = libc.epoll_wait(this.#epollFd, this.#eventsPointer, EVENTS_MAX, busy ? 0 : idleWaitMs);
     if (this.#again.length > 0) this.#readRest();
     const events = this.#events;
     for (let i = 0; i < count; i++) {
@@ -155,6 +187,10 @@ export class EpollNet implements Net {
   }
 
   listen(options: ListenOptions, accept: (connection: Connection) => ConnectionHandler): Listener {
+    if (options.tls !== undefined) {
+      this.#portable ??= new PortableNet(this.timers, null, this.blocks);
+      return this.#portable.listen(options, accept);
+    }
     const listener = new EpollListener(this, options, (fd, remoteAddress, localAddress) => {
       setSocketOptions(fd);
       const connection = new EpollConnection(this, fd, remoteAddress, PLACEHOLDER, true);
@@ -167,6 +203,7 @@ export class EpollNet implements Net {
   }
 
   connect(host: string, port: number, handler: ConnectionHandler): Connection {
+    if (this.#byTls && this.#portable !== null) return this.#portable.connect(host, port, handler);
     const address = encodeSocketAddress(host, port);
     const family = address !== null && address[0] === AF_INET6 ? AF_INET6 : 2;
     const fd = libc.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

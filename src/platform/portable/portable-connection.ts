@@ -42,6 +42,7 @@ export class PortableConnection implements Connection {
     this.#remoteAddress = remoteAddress;
     this.#open = open;
     this.handler = handler;
+    net.open++;
     this.output = new OutputQueue(net.blocks, open ? 4 << 10 : 64 << 10);
   }
 
@@ -57,9 +58,9 @@ export class PortableConnection implements Connection {
    * Takes up the socket's events. Apart from the constructor, because an accepted connection gets its
    * handler in between.
    */
-  register(): void {
+  register(openEvent = "connect"): void {
     const socket = this.#socket;
-    socket.on("connect", () => this.#onConnect());
+    socket.on(openEvent, () => this.#onConnect());
     socket.on("data", (chunk: Buffer) => this.#onChunk(chunk));
     socket.on("end", () => this.#closed || this.handler.onEnd());
     socket.on("drain", () => this.#onSocketDrain());
@@ -109,6 +110,7 @@ export class PortableConnection implements Connection {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#net.open--;
     this.output.clear();
     this.#socket.destroy();
   }
@@ -128,6 +130,7 @@ export class PortableConnection implements Connection {
   }
 
   #onChunk(chunk: Buffer): void {
+    this.#net.active = true;
     for (let at = 0; at < chunk.length && !this.#closed && !this.#closing; at += RECEIVE_BYTES) {
       const size = Math.min(RECEIVE_BYTES, chunk.length - at);
       chunk.copy(receiveBytes, HEADROOM_BYTES, at, at + size);

@@ -44,7 +44,8 @@ test("of many processes that find a stale lock exactly one gets it", async () =>
   const file = join(import.meta.dir, "folder-lock.ts");
   const script = `
     import { lockFolder } from ${JSON.stringify(file)};
-    try { lockFolder(${JSON.stringify(path)}); console.log("mine"); } catch (error) { console.log(error.code); }
+    try { lockFolder(${JSON.stringify(path)}); console.log("mine"); }
+    catch (error) { console.log(error.code); }
     // Holds it until the others have tried.
     for await (const _ of process.stdin) {}`;
   const children = Array.from({ length: 8 }, () => {

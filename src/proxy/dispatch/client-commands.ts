@@ -6,9 +6,9 @@
 import { array, bulk, errorReply, integer, nullReply, OK, verbatim } from "../../resp/reply-writer.ts";
 import type { DataPlane } from "../data-plane.ts";
 import type { Session } from "../downstream/session.ts";
-import { answer, argument, type Call, fail } from "./call.ts";
+import { answer, argument, type Call, fail, parseInteger } from "./call.ts";
 import { clientLine } from "./client-line.ts";
-import { type KillFilter, killClients, parseKill } from "./client-kill.ts";
+import { clientType, type KillFilter, killClients, parseKill } from "./client-kill.ts";
 
 /** Answers a request; false when the session must look at it again later. */
 export type SessionCommand = (plane: DataPlane, call: Call) => boolean;
@@ -49,7 +49,10 @@ function setInfo(_plane: DataPlane, call: Call): boolean {
 }
 
 function info(plane: DataPlane, call: Call): boolean {
-  return answer(call, verbatim(call.session.lane.protocol, `${clientLine(plane, call.session)}\n`));
+  return answer(
+    call,
+    verbatim(call.session.lane.protocol, `${clientLine(plane, call.session, call.end - call.start)}\n`),
+  );
 }
 
 /**
@@ -60,7 +63,9 @@ function listHere(plane: DataPlane, call: Call): string {
   const words = Array.from({ length: call.request.argc - 2 }, (_, i) => argument(call, i + 2));
   const chosen = chooseForList(plane, words);
   if (typeof chosen === "string") return chosen;
-  return chosen.map((session) => `${clientLine(plane, session)}\n`).join("");
+  return chosen
+    .map((each) => `${clientLine(plane, each, each === call.session ? call.end - call.start : 0)}\n`)
+    .join("");
 }
 
 const LIST_TYPES = ["normal", "master", "replica", "slave", "pubsub"];
@@ -72,12 +77,11 @@ function chooseForList(plane: DataPlane, words: readonly string[]): Session[] | 
   if (option === "type" && words.length === 2) {
     const type = words[1].toLowerCase();
     if (!LIST_TYPES.includes(type)) return errorReply(`ERR Unknown client type '${words[1]}'`);
-    return type === "normal" ? sessions : [];
+    return sessions.filter((session) => clientType(session) === type);
   }
   if (option === "id" && words.length > 1) {
     const ids = words.slice(1);
-    if (!ids.every((word) => /^\d{1,15}$/.test(word) && Number(word) > 0))
-      return errorReply("ERR Invalid client ID");
+    if (ids.some((word) => parseInteger(word) === null)) return errorReply("ERR Invalid client ID");
     return sessions.filter((session) => ids.includes(String(session.id)));
   }
   return errorReply("ERR syntax error");
@@ -87,12 +91,13 @@ function list(plane: DataPlane, call: Call): boolean {
   const { session } = call;
   const own = listHere(plane, call);
   const { protocol } = session.lane;
-  // Ids name clients of any worker, types are all "normal": the others' lines only matter when nothing is
-  // chosen.
+  // Ids name clients of any worker: the others' lines only matter when none is given.
   if (own.startsWith("-")) return answer(call, own);
-  if (!plane.peers.any || call.request.argc > 2) return answer(call, verbatim(protocol, own));
+  const type = call.request.argc > 2 && argument(call, 2).toLowerCase() === "type";
+  if (!plane.peers.any || (call.request.argc > 2 && !type)) return answer(call, verbatim(protocol, own));
   const place = session.reserve();
-  void plane.peers.ask({ kind: "client-list" }).then((answers) => {
+  const wanted = type ? { type: argument(call, 3).toLowerCase() } : {};
+  void plane.peers.ask({ kind: "client-list", ...wanted }).then((answers) => {
     session.complete(place, verbatim(protocol, own + answers.join("")));
   });
   return true;
@@ -101,7 +106,7 @@ function list(plane: DataPlane, call: Call): boolean {
 function kill(plane: DataPlane, call: Call): boolean {
   const { session } = call;
   const words = Array.from({ length: call.request.argc - 2 }, (_, i) => argument(call, i + 2));
-  const filter = parseKill(words);
+  const filter = parseKill(words, (name) => plane.users.get(name) !== undefined);
   if (typeof filter === "string") return fail(session, filter);
   const own = killClients(plane, filter, session);
   if (!plane.peers.any) return answer(call, killAnswer(filter, own));
@@ -145,6 +150,32 @@ function reply(_plane: DataPlane, call: Call): boolean {
   }
 }
 
+/** CLIENT UNBLOCK id [TIMEOUT|ERROR]: 1 when that client was waiting in a blocking command. */
+function unblock(plane: DataPlane, call: Call): boolean {
+  const { session, request } = call;
+  const id = parseInteger(argument(call, 2));
+  if (id === null) return fail(session, "ERR value is not an integer or out of range");
+  const word = request.argc === 4 ? argument(call, 3).toLowerCase() : "timeout";
+  if (request.argc > 4) return fail(session, "ERR syntax error");
+  if (word !== "timeout" && word !== "error") {
+    return fail(session, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+  }
+  const target = plane.clients.get(Number(id));
+  const place = session.reserve();
+  const told = (count: number): void => session.complete(place, integer(count));
+  if (target !== undefined || !plane.peers.any) {
+    if (target?.blocked == null) told(0);
+    else target.blocked.unblock(word === "error", told);
+    return true;
+  }
+  void plane.peers
+    .ask({ kind: "client-unblock", id: Number(id), error: word === "error" })
+    .then((answers) => {
+      told(answers.some((each) => each === 1) ? 1 : 0);
+    });
+  return true;
+}
+
 const HELP_LINES: readonly string[] = [
   "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
   "GETNAME",
@@ -167,6 +198,10 @@ const HELP_LINES: readonly string[] = [
   "    Return information about client connections. Options:",
   "    * TYPE (NORMAL|MASTER|REPLICA|PUBSUB)",
   "    * ID <client-id> [<client-id> ...]",
+  "PAUSE <timeout> [WRITE|ALL]",
+  "    Suspend all, or just write, clients of the proxy for <timeout> milliseconds.",
+  "UNPAUSE",
+  "    Stop the current client pause, resuming traffic.",
   "NO-EVICT (ON|OFF)",
   "    Accepted; clients of the proxy are never evicted.",
   "REPLY (ON|OFF|SKIP)",
@@ -192,6 +227,7 @@ export const CLIENT_COMMANDS: readonly (readonly [string, SessionCommand])[] = [
   ["client|list", list],
   ["client|kill", kill],
   ["client|reply", reply],
+  ["client|unblock", unblock],
   ["client|no-evict", flag((session, on) => (session.info.noEvict = on))],
   ["client|no-touch", flag((session, on) => (session.info.noTouch = on))],
   ["client|help", help],

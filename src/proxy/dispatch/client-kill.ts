@@ -17,12 +17,12 @@ export interface KillFilter {
 const TYPES = ["normal", "master", "replica", "slave", "pubsub"];
 
 /** Reads what stands after CLIENT KILL; a text is the error. */
-export function parseKill(words: readonly string[]): KillFilter | string {
+export function parseKill(words: readonly string[], isUser = isDefaultUser): KillFilter | string {
   if (words.length === 1) return { addr: words[0], skipMe: false, oldForm: true };
   if (words.length % 2 !== 0) return "ERR syntax error";
   const filter: { -readonly [K in keyof KillFilter]: KillFilter[K] } = { skipMe: true, oldForm: false };
   for (let i = 0; i < words.length; i += 2) {
-    const error = addOption(filter, words[i].toLowerCase(), words[i + 1]);
+    const error = addOption(filter, words[i].toLowerCase(), words[i + 1], isUser);
     if (error !== null) return error;
   }
   return filter;
@@ -32,6 +32,7 @@ function addOption(
   filter: { -readonly [K in keyof KillFilter]: KillFilter[K] },
   option: string,
   value: string,
+  isUser: (name: string) => boolean,
 ): string | null {
   switch (option) {
     case "id":
@@ -43,7 +44,7 @@ function addOption(
       filter[option] = value;
       return null;
     case "user":
-      if (value !== "default") return `ERR No such user '${value}'`;
+      if (!isUser(value)) return `ERR No such user '${value}'`;
       filter.user = value;
       return null;
     case "type":
@@ -59,6 +60,10 @@ function addOption(
   }
 }
 
+function isDefaultUser(name: string): boolean {
+  return name === "default";
+}
+
 /** Ends the clients of this worker that fit; how many comes back. The caller gets its reply first. */
 export function killClients(plane: DataPlane, filter: KillFilter, caller: Session | null): number {
   let killed = 0;
@@ -71,10 +76,15 @@ export function killClients(plane: DataPlane, filter: KillFilter, caller: Sessio
   return killed;
 }
 
+/** Redis's word for what a client does. */
+export function clientType(session: Session): string {
+  return session.listens ? "pubsub" : "normal";
+}
+
 function fits(session: Session, filter: KillFilter): boolean {
   if (filter.id !== undefined && filter.id !== String(session.id)) return false;
   if (filter.addr !== undefined && filter.addr !== session.connection.remoteAddress) return false;
   if (filter.laddr !== undefined && filter.laddr !== session.connection.localAddress) return false;
   if (filter.user !== undefined && filter.user !== session.info.user) return false;
-  return filter.type === undefined || filter.type === "normal";
+  return filter.type === undefined || filter.type === clientType(session);
 }

@@ -4,9 +4,25 @@
  */
 import type { DataPlane } from "../data-plane.ts";
 import type { Session } from "../downstream/session.ts";
+import { CHANNEL, PATTERN, SHARD } from "../pubsub/topic-kind.ts";
 
-export function clientLine(plane: DataPlane, session: Session): string {
+/**
+ * Redis's letters: a monitor, a listener, in MULTI, blocked, one that tracks, not to be evicted; "N" for
+ * none of it.
+ */
+function flagsOf(session: Session): string {
+  const { monitoring, listens, info } = session;
+  const tracking = session.tracking?.letters ?? "";
+  const states = `${session.transaction === null ? "" : "x"}${session.blocked === null ? "" : "b"}`;
+  return `${monitoring ? "O" : ""}${listens ? "P" : ""}${states}${tracking}${info.noEvict ? "e" : ""}` || "N";
+}
+
+/**
+ * `requestBytes`: the length of the request that the session is in, which a server counts as unread input.
+ */
+export function clientLine(plane: DataPlane, session: Session, requestBytes = 0): string {
   const { info, connection, lane } = session;
+  const input = session.inputBytes + requestBytes;
   const output = connection.output.length;
   const fields: readonly (readonly [string, string | number])[] = [
     ["id", session.id],
@@ -16,13 +32,13 @@ export function clientLine(plane: DataPlane, session: Session): string {
     ["name", info.name],
     ["age", plane.tick - info.connectedTick],
     ["idle", plane.tick - info.lastTick],
-    ["flags", info.noEvict ? "e" : "N"],
+    ["flags", flagsOf(session)],
     ["db", lane.database],
-    ["sub", 0],
-    ["psub", 0],
-    ["ssub", 0],
-    ["multi", -1],
-    ["qbuf", session.inputBytes],
+    ["sub", session.subscriber?.topics[CHANNEL].size ?? 0],
+    ["psub", session.subscriber?.topics[PATTERN].size ?? 0],
+    ["ssub", session.subscriber?.topics[SHARD].size ?? 0],
+    ["multi", session.transaction?.count ?? -1],
+    ["qbuf", input],
     ["qbuf-free", 0],
     ["argv-mem", 0],
     ["multi-mem", 0],
@@ -31,11 +47,11 @@ export function clientLine(plane: DataPlane, session: Session): string {
     ["obl", output],
     ["oll", 0],
     ["omem", output],
-    ["tot-mem", session.inputBytes + output],
+    ["tot-mem", input + output],
     ["events", "r"],
     ["cmd", info.lastCommand?.name ?? "NULL"],
     ["user", info.user],
-    ["redir", -1],
+    ["redir", session.tracking?.mode.redirect ?? -1],
     ["resp", lane.protocol],
     ["lib-name", info.libraryName],
     ["lib-ver", info.libraryVersion],

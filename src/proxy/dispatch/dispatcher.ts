@@ -1,7 +1,7 @@
 /**
  * What to do with a request that is not the plain case: one table from the command's route to a function.
  *
- *   request ─▶ command? ─▶ subcommand? ─▶ allowed? ─▶ arity? ─▶ route ─┬─ key        findKeys ─▶ one slot ─▶
+ *   request ─▶ command? ─▶ subcommand? ─▶ arity? ─▶ allowed? ─▶ route ─┬─ key        findKeys ─▶ one slot ─▶
  *   its upstream
  *                │ unknown: ask a server once (learned.ts)             ├─ split      several servers ─▶
  *                gather
@@ -16,16 +16,19 @@
  */
 import * as c from "../../commands/command.ts";
 import { lookupSubcommand } from "../../commands/command-lookup.ts";
-import { findKeys } from "../../commands/key-finder.ts";
-import { FIND_MALFORMED, FIND_NOT_KNOWN, KeyPositions } from "../../commands/key-positions.ts";
-import { findSortPatterns, isBlockingCall, patternHasOneSlot } from "../../commands/special-key-finders.ts";
+import { isBlockingCall } from "../../commands/special-key-finders.ts";
 import type { RequestScanner } from "../../resp/request-scanner.ts";
-import { slotOf } from "../../routing/slot-of.ts";
 import type { DataPlane } from "../data-plane.ts";
 import type { Session } from "../downstream/session.ts";
+import { listenerRefusal } from "../pubsub/subscribe-commands.ts";
 import type { Upstream } from "../upstream/upstream.ts";
+import { refusedByRights } from "../users/check-rights.ts";
 import { type Call, fail, quoted, QUOTED_BYTES_MAX } from "./call.ts";
 import { fanOut } from "./fan-out.ts";
+import { BlockingCall } from "./blocking-call.ts";
+import { foundKeys, locate, PROBLEM, SEVERAL, SLOT_ANY } from "./locate.ts";
+import { refusedToMonitors } from "./monitor.ts";
+import { abandon, queueCall } from "./transaction-commands.ts";
 import { LearnedCommands } from "./learned-commands.ts";
 import { SESSION_COMMANDS } from "./session-commands.ts";
 import { split } from "./split.ts";
@@ -33,7 +36,6 @@ import { split } from "./split.ts";
 export class Dispatcher {
   readonly plane: DataPlane;
   readonly #learned: LearnedCommands;
-  readonly #keys = new KeyPositions();
 
   constructor(plane: DataPlane) {
     this.plane = plane;
@@ -50,22 +52,36 @@ export class Dispatcher {
     const { bytes, argStart, argEnd, argc } = request;
     let command = known ?? this.#learned.get(bytes, argStart[0], argEnd[0]);
     if (command === undefined) return this.#learned.ask(session, bytes, argStart[0], argEnd[0]);
-    if (command === null) return fail(session, unknownCommandText(request));
+    if (command === null) return reject(session, unknownCommandText(request));
     if (command.subcommands !== null && argc > 1) {
       const subcommand = lookupSubcommand(command, bytes, argStart[1], argEnd[1]);
       if (subcommand === null && (command.flags & c.FLAG_CONTAINER) !== 0) {
-        return fail(session, unknownSubcommandText(command, request));
+        return reject(session, unknownSubcommandText(command, request));
       }
       command = subcommand ?? command;
     }
+    if (!c.arityFits(command, argc)) {
+      const text = `wrong number of arguments for '${command.name}' command`;
+      return command.name === "exec" ? abandon(session, text) : reject(session, `ERR ${text}`);
+    }
     if (!session.authenticated && (command.flags & c.FLAG_NO_AUTH) === 0)
-      return fail(session, "NOAUTH Authentication required.");
-    if (!c.arityFits(command, argc))
-      return fail(session, `ERR wrong number of arguments for '${command.name}' command`);
+      return reject(session, "NOAUTH Authentication required.");
+    if (session.subscriber !== null) {
+      const refusal = listenerRefusal(session, command.name);
+      if (refusal !== null) return reject(session, refusal);
+    }
     const call: Call = { session, command, request, bytes, start, end };
-    if (!this.#route(call)) return false;
+    if (!session.user.unrestricted && refusedByRights(this.plane, call)) return true;
+    if (session.monitoring && refusedToMonitors(this.plane, call))
+      return reject(session, "ERR Replica can't interact with the keyspace");
+    if (this.plane.pause.active && this.plane.pause.holds(call)) return false;
+    if (command.group === "scripting" && !this.plane.functions.ready(session, command)) return false;
+    // Before it runs: CLIENT INFO names itself.
+    session.info.lastCommand = command;
+    if (!queueCall(this.plane, call) && !this.#route(call)) return false;
     this.plane.count(command, session);
     session.afterCommand();
+    session.tracking?.commandDone(command.name);
     return true;
   }
 
@@ -92,59 +108,42 @@ export class Dispatcher {
 
   #byKeys(call: Call): boolean {
     const { session, command, request } = call;
-    if ((command.flags & c.FLAG_BLOCKING) !== 0 && isBlockingCall(command, request)) {
-      return fail(session, `ERR Blocking call of '${command.name}' is not supported by the proxy yet`);
+    const place = locate(this.plane, call);
+    if (place.slot === PROBLEM) return fail(session, place.error);
+    session.tracking?.note(call, foundKeys);
+    if (place.slot === SEVERAL) return split(this.plane, call, foundKeys);
+    if ((command.flags & c.FLAG_BLOCKING) !== 0 && isBlockingCall(command, request) && place.slot >= 0) {
+      return BlockingCall.start(this.plane, call, session.lane.bySlot[place.slot]);
     }
-    const count = findKeys(command, request, this.#keys);
-    if (count === FIND_NOT_KNOWN) return fail(session, notSupportedText(command));
-    if (count === FIND_MALFORMED || count === 0) {
-      return c.keylessRoute(command) === c.ROUTE_HOME_GROUP ? this.#toSlot(call, 0) : this.#toAny(call);
-    }
-    const slot = this.#slotOfArgument(call, this.#keys.at[0]);
-    const other = this.#firstInOtherSlot(call, slot);
-    if (other === 0) {
-      if (command.finder === c.FINDER_SORT && !this.#sortStays(call, slot)) return true;
-      return this.#toSlot(call, slot);
-    }
-    if (command.route === c.ROUTE_SPLIT) return split(this.plane, call, this.#keys);
-    this.plane.counters.crossSlotErrors++;
-    return fail(session, crossSlotText(call, this.#keys.at[0], other));
+    if (command.group === "scripting" && place.slot >= 0) return this.#script(call, place.slot);
+    return place.slot === SLOT_ANY ? this.#toAny(call) : this.#toSlot(call, place.slot);
   }
 
-  #slotOfArgument(call: Call, index: number): number {
-    const { request, bytes } = call;
-    return slotOf(bytes, request.argStart[index], request.argEnd[index], this.plane.slots.mask);
-  }
-
-  /** The argument index of the first key that is not in `slot`; 0 when all are. */
-  #firstInOtherSlot(call: Call, slot: number): number {
-    const { at, count } = this.#keys;
-    for (let i = 1; i < count; i++) if (this.#slotOfArgument(call, at[i]) !== slot) return at[i];
-    return 0;
-  }
-
-  /**
-   * SORT reads other keys by pattern: only right when they are in the same slot whatever the pattern's `*`
-   * becomes.
-   */
-  #sortStays(call: Call, slot: number): boolean {
-    const { request, session } = call;
-    const patterns = this.#keys;
-    const count = findSortPatterns(request, patterns);
-    for (let i = 0; i < count; i++) {
-      const index = patterns.at[i];
-      if (patternHasOneSlot(request, index) && this.#slotOfArgument(call, index) === slot) continue;
-      fail(
-        session,
-        `CROSSSLOT Pattern '${quoted(request, index)}' of 'sort' reaches keys of other slots than its key`,
-      );
-      return false;
-    }
-    return true;
-  }
+  /** Runs a command of the proxy inside EXEC: its answer comes back instead of going to the client. */
+  readonly runLocally = (call: Call): string => {
+    const { session, command } = call;
+    session.capture = [];
+    const run = SESSION_COMMANDS.get(command.name);
+    const done = run !== undefined && run(this.plane, call);
+    const text = session.capture.join("");
+    session.capture = null;
+    return done && text !== "" ? text : "-ERR Command not allowed inside a transaction\r\n";
+  };
 
   #toSlot(call: Call, slot: number): boolean {
     return this.sendTo(call, call.session.lane.bySlot[slot]);
+  }
+
+  #script(call: Call, slot: number): boolean {
+    const upstream = call.session.lane.bySlot[slot];
+    if (!upstream.prepare()) return fail(call.session, upstream.refusal);
+    const words = this.plane.scripts.wordsFor(call, upstream);
+    if (words === null) return this.sendTo(call, upstream);
+    call.session.tracking?.announce(upstream);
+    upstream.beginFor(call.session);
+    upstream.output.appendLatin1(words);
+    upstream.flushSoon();
+    return true;
   }
 
   /** Any server that is there, the first one otherwise. */
@@ -157,9 +156,18 @@ export class Dispatcher {
   /** Sends the request as it is. */
   sendTo(call: Call, upstream: Upstream): boolean {
     if (!upstream.prepare()) return fail(call.session, upstream.refusal);
+    call.session.tracking?.announce(upstream);
     upstream.send(call.session, call.bytes, call.start, call.end);
     return true;
   }
+}
+
+/**
+ * An error before the command runs: it also spoils the transaction that the command would have been part of.
+ */
+function reject(session: Session, text: string): true {
+  if (session.transaction !== null) session.transaction.failed = true;
+  return fail(session, text);
 }
 
 function notSupportedText(command: c.Command): string {
@@ -183,12 +191,4 @@ function upToNul(text: string): string {
 
 function unknownSubcommandText(command: c.Command, request: RequestScanner): string {
   return `ERR unknown subcommand '${upToNul(quoted(request, 1))}'. Try ${command.name.toUpperCase()} HELP.`;
-}
-
-function crossSlotText(call: Call, first: number, other: number): string {
-  const { request, command } = call;
-  return (
-    `CROSSSLOT Keys '${quoted(request, first)}' and '${quoted(request, other)}' of '${command.name}' ` +
-    "are in different slots; give them a common {tag}"
-  );
 }

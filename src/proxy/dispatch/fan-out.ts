@@ -1,14 +1,14 @@
 /** Commands for all groups: sent to every primary, merged by the table's word, or in a way of their own. */
 import * as c from "../../commands/command.ts";
-import { bulk, nullReply } from "../../resp/reply-writer.ts";
+import { array, bulk, integer, nullReply } from "../../resp/reply-writer.ts";
 import type { DataPlane } from "../data-plane.ts";
-import type { Call } from "./call.ts";
+import { askEveryGroup, type FanOut } from "./ask-groups.ts";
+import { argument, type Call } from "./call.ts";
+import { FLEET_COMMANDS } from "./fleet-commands.ts";
 import { askInWords, Gather, type Merge } from "./gather.ts";
 import { info } from "./info-command.ts";
 import { mergeOf, valueOf } from "./merges.ts";
 import { scan } from "./scan-command.ts";
-
-type FanOut = (plane: DataPlane, call: Call) => boolean;
 
 const SPECIAL: Readonly<Record<number, FanOut>> = {
   [c.MERGE_SCAN]: scan,
@@ -17,22 +17,37 @@ const SPECIAL: Readonly<Record<number, FanOut>> = {
 };
 
 export function fanOut(plane: DataPlane, call: Call): boolean {
-  const special = SPECIAL[call.command.merge];
+  const special = FLEET_COMMANDS.get(call.command.name) ?? SPECIAL[call.command.merge];
   if (special !== undefined) return special(plane, call);
-  askEveryGroup(plane, call, mergeOf(call.command));
+  if (call.command.name === "script|load") {
+    plane.scripts.remember(call.bytes, call.request.argStart[2], call.request.argEnd[2]);
+  } else if (call.command.name === "script|flush") plane.forgetScripts();
+  const exists = call.command.name === "script|exists";
+  askEveryGroup(plane, call, exists ? knownScripts(plane, call) : mergeOf(call.command));
   return true;
 }
 
-/** Sends the request as it is to every group. */
-function askEveryGroup(plane: DataPlane, call: Call, merge: Merge): void {
-  const { session, bytes, start, end } = call;
-  const gather = new Gather(plane, session, call.command, merge);
-  for (const upstream of session.lane.groups) {
-    if (!gather.begin(upstream)) continue;
-    upstream.output.append(bytes, start, end);
-    upstream.flushSoon();
-  }
-  gather.seal();
+/**
+ * SCRIPT EXISTS: a script that every group has; or that one has and the proxy can show to the others. One
+ * that no group has was flushed, whatever the proxy remembers.
+ */
+function knownScripts(plane: DataPlane, call: Call): Merge {
+  const shas = Array.from({ length: call.request.argc - 2 }, (_, i) => argument(call, i + 2).toLowerCase());
+  return (gather) => {
+    const error = gather.errorText(false);
+    if (error !== null) return error;
+    const groups = gather.parts.map((part) => valueOf(part) as number[]);
+    return array(
+      shas.map((sha, i) => {
+        const having = groups.filter((flags) => flags[i] === 1).length;
+        if (having === groups.length) return integer(1);
+        if (having === 0 || plane.scripts.textOf(sha) === null) return integer(0);
+        // Whoever calls it next at a group that has not got it shows it again.
+        plane.slots.forEachUpstream((upstream) => upstream.scripts.delete(sha));
+        return integer(1);
+      }),
+    );
+  };
 }
 
 /**

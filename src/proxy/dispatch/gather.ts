@@ -43,6 +43,8 @@ export class Gather implements ReplyOwner {
   readonly #merge: Merge;
   #left = 0;
   #sealed = false;
+  /** Bytes of the parts that are here: they count as waiting for the client. */
+  #collected = 0;
 
   constructor(plane: DataPlane, session: Session, command: Command, merge: Merge) {
     this.plane = plane;
@@ -64,6 +66,7 @@ export class Gather implements ReplyOwner {
       return false;
     }
     this.#left++;
+    this.session.tracking?.announce(upstream);
     upstream.begin(this, this.parts.length - 1);
     return true;
   }
@@ -80,10 +83,14 @@ export class Gather implements ReplyOwner {
       part.error = readLatin1(bytes, start + 1, end - 2);
     } else if (bytes[start] === BULK_ERROR) {
       part.error = readLatin1(bytes, bytes.indexOf(10, start) + 1, end - 2);
+    } else if (this.#place.session === null) {
+      part.error = "ERR the client is gone";
     } else {
       part.length = end - start;
       part.block = this.plane.env.net.blocks.take(part.length);
       bytes.copy(part.block.bytes, 0, start, end);
+      this.#collected += part.length;
+      this.session.collect(part.length);
     }
     this.#partEnded();
   }
@@ -116,7 +123,7 @@ export class Gather implements ReplyOwner {
     if (failed === null) return null;
     const done = this.parts.filter((part) => part.error === null).map((part) => part.group);
     if (!writes || done.length === 0) return errorReply(failed.error as string);
-    const name = this.command.name.toUpperCase();
+    const name = this.command.name.toUpperCase().replace("|", " ");
     const where = `done by group ${done.join(", ")}; failed at group ${failed.group}`;
     return errorReply(`ERR ${name} ran in part only: ${where}: ${failed.error}`);
   }
@@ -126,6 +133,7 @@ export class Gather implements ReplyOwner {
   }
 
   #finish(): void {
+    this.session.collect(-this.#collected);
     const text = this.#merge(this);
     for (const part of this.parts) if (part.block !== null) this.plane.env.net.blocks.give(part.block);
     if (text !== null) this.session.complete(this.#place, text);

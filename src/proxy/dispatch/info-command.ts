@@ -28,7 +28,11 @@ export function info(plane: DataPlane, call: Call): boolean {
     const texts = parts.filter((part) => part.error === null).map((part) => valueOf(part) as string);
     if (texts.length === 0) return gather.errorText(false);
     const own = shoal ? shoalSection(plane, parts.length, texts.length) : "";
-    const merged = mergeInfoTexts(texts, ownFields(plane));
+    // The servers know who waits in a blocking command, the proxy who waits for a pause to end.
+    const merged = mergeInfoTexts(texts, ownFields(plane)).replace(
+      /^(blocked_clients:)(\d+)/m,
+      (_field, name: string, count: string) => name + (Number(count) + plane.pause.heldCount),
+    );
     return verbatim(protocol, own === "" ? merged : merged === "" ? own : `${merged}\r\n${own}`);
   });
   askInWords(gather, session.lane.groups, [infoRequest(wanted)]);
@@ -47,7 +51,7 @@ function ownFields(plane: DataPlane): Record<string, string | number> {
   return {
     redis_mode: "standalone",
     process_id: identity.pid,
-    tcp_port: Number(config.listen.slice(config.listen.lastIndexOf(":") + 1)),
+    tcp_port: Number(/\d*$/.exec(config.listen)?.[0]),
     uptime_in_seconds: plane.tick,
     uptime_in_days: Math.floor(plane.tick / 86_400),
     server_time_usec: Math.round(env.clock.wallMs() * 1000),

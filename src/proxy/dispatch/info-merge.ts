@@ -43,6 +43,10 @@ const LARGEST = new Set([
   "monotonic_clock",
   "avg_ttl",
   "usec_per_call",
+  // Every group has the same scripts and functions.
+  "number_of_cached_scripts",
+  "number_of_functions",
+  "number_of_libraries",
 ]);
 
 /** Numbers that name something, and adding them would make nonsense. */
@@ -54,8 +58,12 @@ const FIRST = new Set([
   "gcc_version",
   "db",
 ]);
+/** "p50", "p99.9": no percentile of all follows from those of each; the worst is the news. */
+const PERCENTILE = /^p\d/;
 /** Of these the smallest counts. */
 const SMALLEST = new Set(["rdb_last_save_time"]);
+
+const UNITS = "KMGTPE";
 
 interface Section {
   readonly title: string;
@@ -74,12 +82,26 @@ export function mergeInfoTexts(
   for (const text of texts) collect(text, sections);
   const parts: string[] = [];
   for (const { title, fields } of sections.values()) {
-    const lines = [...fields].map(
-      ([key, values]) => `${key}:${Object.hasOwn(own, key) ? own[key] : mergeValues(key, values)}`,
-    );
+    const merged = new Map<string, string>();
+    for (const [key, values] of fields) {
+      const value = Object.hasOwn(own, key) ? String(own[key]) : mergeValues(key, values);
+      merged.set(key, humanOf(key, merged) ?? value);
+    }
+    const lines = [...merged].map(([key, value]) => `${key}:${value}`);
     parts.push([`# ${title}`, ...lines, ""].join("\r\n"));
   }
   return parts.join("\r\n");
+}
+
+/** What stands beside "used_memory" as "used_memory_human", as Redis writes it (bytesToHuman). */
+function humanOf(key: string, merged: ReadonlyMap<string, string>): string | null {
+  const value = key.endsWith("_human") ? merged.get(key.slice(0, -"_human".length)) : undefined;
+  if (value === undefined) return null;
+  let size = Number(value);
+  if (size < 1024) return `${size}B`;
+  let unit = -1;
+  for (; size >= 1024 && unit < UNITS.length - 1; unit++) size /= 1024;
+  return `${size.toFixed(2)}${UNITS[unit]}`;
 }
 
 function collect(text: string, sections: Map<string, Section>): void {
@@ -118,12 +140,17 @@ function mergeParts(values: readonly string[]): string {
       parts.set(key, [...(parts.get(key) ?? []), part.slice(equals + 1)]);
     }
   }
-  return [...parts].map(([key, list]) => `${key}=${mergeValues(key, list)}`).join(",");
+  const merged = new Map([...parts].map(([key, list]) => [key, mergeValues(key, list)]));
+  const calls = Number(merged.get("calls") ?? 0);
+  if (merged.has("usec_per_call") && calls > 0) {
+    merged.set("usec_per_call", (Number(merged.get("usec")) / calls).toFixed(2));
+  }
+  return [...merged].map(([key, value]) => `${key}=${value}`).join(",");
 }
 
 function mergeNumbers(key: string, values: readonly string[]): string {
   const numbers = values.map(Number);
-  if (LARGEST.has(key) || key.endsWith("_ratio") || key.endsWith("_perc"))
+  if (LARGEST.has(key) || PERCENTILE.test(key) || key.endsWith("_ratio") || key.endsWith("_perc"))
     return String(Math.max(...numbers));
   if (SMALLEST.has(key)) return String(Math.min(...numbers));
   const decimals = Math.max(...values.map((value) => (value.split(".")[1] ?? "").length));

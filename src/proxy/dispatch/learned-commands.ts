@@ -22,6 +22,8 @@ import type { ReplyOwner, Request } from "../request.ts";
 const LEARNED_MAX = 1000;
 /** How long an answer holds, in seconds. */
 const LEARNED_FOR_S = 60;
+/** Between a command and its subcommand in Redis's names. */
+const BAR = 124;
 /** Longer names are of no server. */
 const NAME_BYTES_MAX = 128;
 
@@ -37,6 +39,8 @@ export class LearnedCommands {
   /** The command; null when no server knows it; undefined when none has been asked. */
   get(bytes: Bytes, start: number, end: number): Command | null | undefined {
     if (end - start > NAME_BYTES_MAX || end === start) return null;
+    // COMMAND INFO also takes "config|get", which is no command that one could call.
+    if (bytes.subarray(start, end).includes(BAR)) return null;
     const known = this.#byName.get(nameOf(bytes, start, end));
     if (known === undefined || this.#plane.tick - known.tick > LEARNED_FOR_S) return undefined;
     return known.command;
@@ -58,7 +62,7 @@ export class LearnedCommands {
         session.release(HOLD_WAIT);
       },
       onFailure: (_request, text) => {
-        this.#remember(name, null);
+        // Not remembered: the next look asks another server, or says that there is none.
         this.#plane.env.log.warn("command not looked up", { command: name, reason: text });
         session.release(HOLD_WAIT);
       },

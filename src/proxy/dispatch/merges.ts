@@ -44,7 +44,9 @@ function handOver(gather: Gather, part: Part): null {
 function fold(combine: (a: number, b: number) => number): Merge {
   return (gather) =>
     gather.errorText(writes(gather)) ??
-    integer(gather.parts.map((part) => valueOf(part) as number).reduce(combine));
+    // Not `reduce(combine)`: it hands over an index and the array as well, and Math.min takes them for
+    // numbers.
+    integer(gather.parts.map((part) => valueOf(part) as number).reduce((a, b) => combine(a, b)));
 }
 
 /** Folds arrays of integers element by element (SCRIPT EXISTS); single integers too. */
@@ -102,20 +104,30 @@ export function mergeByKey(partOfKey: Uint16Array): Merge {
     const block = gather.plane.env.net.blocks.take(size + SLACK_BYTES);
     const next = parts.map((part) => (part.block as Block).bytes.indexOf(10) + 1);
     let at = writeLatin1(block.bytes, 0, `*${partOfKey.length}\r\n`);
-    for (let i = 0; i < partOfKey.length; i++) {
-      const part = parts[partOfKey[i]];
+    for (let i = 0; i < partOfKey.length;) {
+      const index = partOfKey[i];
+      const part = parts[index];
       const { bytes } = part.block as Block;
-      const from = next[partOfKey[i]];
-      const to = scanner.scan(bytes, from, part.length);
-      if (to < 0)
-        return errorReply(`ERR Group ${part.group} answered ${gather.command.name} with too few elements`);
+      const from = next[index];
+      let to = from;
+      // Neighbours of the same part are copied together.
+      while (i < partOfKey.length && partOfKey[i] === index && to >= 0) {
+        to = scanner.scan(bytes, to, part.length);
+        i++;
+      }
+      if (to < 0) return tooFew(gather, part, block);
       bytes.copy(block.bytes, at, from, to);
       at += to - from;
-      next[partOfKey[i]] = to;
+      next[index] = to;
     }
     gather.finishWithBlock(block, at);
     return null;
   };
+}
+
+function tooFew(gather: Gather, part: Part, block: Block): string {
+  gather.plane.env.net.blocks.give(block);
+  return errorReply(`ERR Group ${part.group} answered ${gather.command.name} with too few elements`);
 }
 
 export function valueOf(part: Part): unknown {

@@ -50,10 +50,13 @@ export function scan(plane: DataPlane, call: Call): boolean {
   return true;
 }
 
+/** As strtoul reads it: with a sign or not, no digits are 0, negative counts down from 2^64; else null. */
 function parseCursor(text: string): bigint | null {
-  if (!/^\d{1,20}$/.test(text)) return null;
-  const cursor = BigInt(text);
-  return cursor > CURSOR_MAX ? null : cursor;
+  const [, sign, digits] = /^([+-]?)(\d*)$/.exec(text) ?? ["", "", null];
+  if (digits === null || (digits === "" && sign !== "")) return null;
+  const cursor = BigInt(digits);
+  if (cursor > CURSOR_MAX) return null;
+  return sign === "-" ? BigInt.asUintN(64, -cursor) : cursor;
 }
 
 function groupsInOrder(plane: DataPlane): MapGroup[] {

@@ -8,8 +8,17 @@ import { bulk, errorReply, integer, map, OK, PONG, type Protocol, simple } from 
 import type { DataPlane } from "../data-plane.ts";
 import { HOLD_DRAIN } from "../downstream/reply-queue.ts";
 import type { Session } from "../downstream/session.ts";
+import { PUBLISH_COMMANDS } from "../pubsub/publish-command.ts";
+import { PUBSUB_COMMANDS } from "../pubsub/pubsub-commands.ts";
+import { endSubscriptions, listenerPong, SUBSCRIBE_COMMANDS } from "../pubsub/subscribe-commands.ts";
 import { DATABASES } from "../slots/slot-table.ts";
+import { endTracking, TRACKING_COMMANDS } from "../tracking/tracking-commands.ts";
 import { answer, argument, type Call, fail, parseInteger } from "./call.ts";
+import { FLEET_SESSION_COMMANDS } from "./fleet-commands.ts";
+import { HOME_SLOT } from "./locate.ts";
+import { endTransaction, endWatch, TRANSACTION_COMMANDS } from "./transaction-commands.ts";
+import { ACL_COMMANDS } from "../users/acl-commands.ts";
+import { auth, WRONG_PASSWORD } from "../users/auth.ts";
 import { CLIENT_COMMANDS, type SessionCommand, validClientWord } from "./client-commands.ts";
 
 /** Redis reads a database's number as a C int. */
@@ -21,34 +30,6 @@ function alone(session: Session): boolean {
   if (session.inFlight === 0) return true;
   session.hold(HOLD_DRAIN);
   return false;
-}
-
-/** Checks a password against the proxy's own. The same time whatever the first difference. */
-export function passwordFits(plane: DataPlane, user: string, password: string): boolean {
-  const expected = plane.config.requirepass;
-  let difference = expected.length ^ password.length;
-  for (let i = 0; i < password.length; i++)
-    difference |= password.charCodeAt(i) ^ (expected.charCodeAt(i) | 0);
-  return user === "default" && (expected === "" || difference === 0);
-}
-
-function auth(plane: DataPlane, call: Call): boolean {
-  const { session, request } = call;
-  if (request.argc > 3) return fail(session, "ERR syntax error");
-  const named = request.argc === 3;
-  if (!named && plane.config.requirepass === "") {
-    return fail(
-      session,
-      "ERR AUTH <password> called without any password configured for the default user. " +
-        "Are you sure your configuration is correct?",
-    );
-  }
-  const user = named ? argument(call, 1) : "default";
-  if (!passwordFits(plane, user, argument(call, request.argc - 1))) {
-    return fail(session, "WRONGPASS invalid username-password pair or user is disabled.");
-  }
-  session.setAuthenticated(true);
-  return answer(call, OK);
 }
 
 const BAD_NAME = "ERR Client names cannot contain spaces, newlines or special characters.";
@@ -90,15 +71,13 @@ function hello(plane: DataPlane, call: Call): boolean {
   if (typeof options === "string") return fail(session, options);
   const { credentials, protocol, name } = options;
   if (protocol !== session.lane.protocol && !alone(session)) return false;
-  if (credentials !== null && !passwordFits(plane, credentials[0], credentials[1])) {
-    return fail(session, "WRONGPASS invalid username-password pair or user is disabled.");
-  }
-  if (credentials !== null) session.setAuthenticated(true);
+  if (credentials !== null && !plane.users.logIn(session, credentials[0], credentials[1]))
+    return fail(session, WRONG_PASSWORD);
   if (!session.authenticated) {
     return fail(
       session,
       "NOAUTH HELLO must be called with the client already authenticated, otherwise the " +
-        "HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and " +
+        "HELLO AUTH <user> <pass> option can be used to authenticate the client and " +
         "select the RESP protocol version at the same time",
     );
   }
@@ -139,8 +118,12 @@ function select(_plane: DataPlane, call: Call): boolean {
   return answer(call, OK);
 }
 
-function ping(_plane: DataPlane, call: Call): boolean {
+function ping(plane: DataPlane, call: Call): boolean {
   if (call.request.argc > 2) return fail(call.session, "ERR wrong number of arguments for 'ping' command");
+  if (call.session.onlyListens) return listenerPong(call);
+  // As a keyless command it speaks for the home group, where scripts without keys run.
+  const busy = plane.busyUpstreams === 0 ? null : plane.slots.busyText(HOME_SLOT);
+  if (busy !== null) return fail(call.session, busy);
   return answer(call, call.request.argc === 2 ? bulk(argument(call, 1)) : PONG);
 }
 
@@ -158,9 +141,14 @@ function quit(_plane: DataPlane, call: Call): boolean {
 function reset(plane: DataPlane, call: Call): boolean {
   const { session } = call;
   if (!alone(session)) return false;
+  endTransaction(session);
+  endWatch(session);
+  if (session.monitoring) plane.monitors.remove(session);
+  endTracking(plane, session);
+  endSubscriptions(plane, session);
   session.setLane(0, 2);
   session.resetState();
-  session.setAuthenticated(plane.config.requirepass === "");
+  session.setUser(plane.users.default, plane.users.default.open);
   return answer(call, simple("RESET"));
 }
 
@@ -181,5 +169,12 @@ export const SESSION_COMMANDS: ReadonlyMap<string, SessionCommand> = new Map<str
   ["readonly", clusterWord],
   ["readwrite", clusterWord],
   ["asking", clusterWord],
+  ...ACL_COMMANDS,
   ...CLIENT_COMMANDS,
+  ...TRANSACTION_COMMANDS,
+  ...SUBSCRIBE_COMMANDS,
+  ...PUBLISH_COMMANDS,
+  ...PUBSUB_COMMANDS,
+  ...TRACKING_COMMANDS,
+  ...FLEET_SESSION_COMMANDS,
 ]);

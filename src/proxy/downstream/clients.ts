@@ -6,7 +6,9 @@
  */
 import type { Connection, ConnectionHandler, Listener } from "../../env/net.ts";
 import { errorReply } from "../../resp/reply-writer.ts";
+import { parseAddress } from "../../topology/cluster-map.ts";
 import type { DataPlane } from "../data-plane.ts";
+import { clientTlsOf } from "../tls-config.ts";
 import { Session } from "./session.ts";
 
 /** Connections that the kernel may queue for a worker. */
@@ -19,7 +21,7 @@ export class Clients {
   readonly #sessions = new Map<number, Session>();
   readonly #idStep: number;
   #nextId: number;
-  #listener: Listener | null = null;
+  readonly #listeners: Listener[] = [];
   #onEmpty: (() => void) | null = null;
 
   constructor(plane: DataPlane) {
@@ -32,10 +34,20 @@ export class Clients {
     return this.#sessions.size;
   }
 
-  listen(host: string, port: number): Listener {
-    const options = { host, port, backlog: BACKLOG };
-    this.#listener = this.#plane.env.net.listen(options, (connection) => this.#admit(connection));
-    return this.#listener;
+  /** Listens on each address of the configuration; the first one comes back. */
+  listen(): string {
+    const { config, env } = this.#plane;
+    const admit = (connection: Connection): ConnectionHandler => this.#admit(connection);
+    if (config.listen !== "") {
+      this.#listeners.push(env.net.listen({ ...parseAddress(config.listen), backlog: BACKLOG }, admit));
+    }
+    if (config.tls_listen !== "") {
+      const tls = clientTlsOf(config, (reason) => this.#refusedByTls(reason));
+      this.#listeners.push(
+        env.net.listen({ ...parseAddress(config.tls_listen), backlog: BACKLOG, tls }, admit),
+      );
+    }
+    return this.#listeners[0].address;
   }
 
   accept(connection: Connection): Session {
@@ -72,8 +84,12 @@ export class Clients {
   /** No new clients; those that are here get the replies they are owed, then they are closed. */
   drain(onEmpty: () => void): void {
     this.#onEmpty = onEmpty;
-    this.#listener?.close();
-    for (const session of this.#sessions.values()) session.closeWhenAnswered();
+    for (const listener of this.#listeners) listener.close();
+    for (const session of this.#sessions.values()) {
+      // A wait at a server would outlast the drain.
+      session.blocked?.unblock(false, () => undefined);
+      session.closeWhenAnswered();
+    }
     if (this.#sessions.size === 0) onEmpty();
   }
 
@@ -82,9 +98,14 @@ export class Clients {
     const boundS = this.#plane.config.client_idle_timeout_s;
     if (boundS === 0) return;
     for (const session of this.#sessions.values()) {
-      if (session.inFlight === 0 && this.#plane.tick - session.info.lastTick > boundS)
+      if (session.inFlight === 0 && !session.listens && this.#plane.tick - session.info.lastTick > boundS)
         session.abort("idle for too long");
     }
+  }
+
+  #refusedByTls(reason: string): void {
+    this.#plane.counters.tlsFailures++;
+    this.#plane.env.log.debug("TLS handshake failed", { reason });
   }
 
   #admit(connection: Connection): ConnectionHandler {

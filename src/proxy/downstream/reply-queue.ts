@@ -47,6 +47,8 @@ export abstract class ReplyQueue {
   replyKind = KIND_PLAIN;
   holds = 0;
   closed = false;
+  /** While it is set, answers of the proxy go here: a command runs inside EXEC. */
+  capture: string[] | null = null;
   protected readonly plane: DataPlane;
   #keptBytes = 0;
   #resuming = false;
@@ -102,6 +104,18 @@ export abstract class ReplyQueue {
     this.plane.requests.give(request);
     if (next !== null && next.done) this.#deliverDone();
     if (this.holds !== 0) this.#reconsider();
+  }
+
+  /** As `headDelivered`, for a reply that went out in pieces, `length` bytes in all. */
+  piecesDelivered(request: Request, length: number): void {
+    if (this.connection.output.length > OUTPUT_PAUSE_BYTES) this.#checkOutput(length);
+    this.headDelivered(request);
+  }
+
+  /** Counts bytes that are collected for this client and are no reply yet; below 0: takes them off. */
+  collect(bytes: number): void {
+    this.#keptBytes += bytes;
+    if (bytes > 0 && !this.closed && this.keepsTooMuch(0)) this.#tooMuch();
   }
 
   /** A reply that came before its turn: copied into its record. */
@@ -168,6 +182,10 @@ export abstract class ReplyQueue {
 
   /** An answer of the proxy itself, as encoded text, in its turn. */
   answer(text: string): void {
+    if (this.capture !== null) {
+      this.capture.push(text);
+      return;
+    }
     if (this.closed || this.replyKind === KIND_MUTED) return;
     if (this.head !== null) {
       this.complete(this.reserve(), text);
@@ -178,17 +196,53 @@ export abstract class ReplyQueue {
     if (this.connection.output.length > OUTPUT_PAUSE_BYTES) this.#checkOutput(text.length);
   }
 
+  /** A frame that answers nothing, behind the replies that are owed now; `now`: at once, see `pushBytes`. */
+  push(text: string, now = false): void {
+    if (this.closed) return;
+    if (this.head !== null && !now) {
+      const place = this.reserve();
+      place.kind = KIND_LOCAL;
+      this.complete(place, text);
+      return;
+    }
+    this.connection.output.appendLatin1(text);
+    this.connection.flushSoon();
+    if (this.connection.output.length > OUTPUT_PAUSE_BYTES) this.#checkOutput(text.length);
+  }
+
+  /** As `push`, for a frame in bytes. `now`: at once; right while no reply is on its way in pieces. */
+  pushBytes(bytes: Bytes, start: number, end: number, now: boolean): void {
+    if (this.closed) return;
+    if (this.head !== null && !now) {
+      const place = this.reserve();
+      place.kind = KIND_LOCAL;
+      this.keep(place, bytes, start, end);
+      if (this.inFlight > 2 * this.plane.config.client_in_flight_max && !this.closed) this.#tooMuch();
+      return;
+    }
+    this.connection.output.append(bytes, start, end);
+    this.connection.flushSoon();
+    if (this.connection.output.length > OUTPUT_PAUSE_BYTES) this.#checkOutput(end - start);
+  }
+
   /** A place in the order of the replies for an answer that is put together later. */
   reserve(): Request {
     const request = this.plane.requests.take();
-    request.session = this as unknown as Session;
     request.kind = this.replyKind === KIND_MUTED ? KIND_MUTED : KIND_LOCAL;
+    // Inside EXEC there is a place only for an answer that is here at once; a later one is dropped.
+    if (this.capture !== null) return request;
+    request.session = this as unknown as Session;
     this.enqueue(request);
     return request;
   }
 
   /** Answers a place with encoded text. */
   complete(request: Request, text: string): void {
+    if (this.capture !== null && request.session === null) {
+      this.capture.push(text);
+      this.plane.requests.give(request);
+      return;
+    }
     const block = this.plane.env.net.blocks.take(text.length);
     writeLatin1(block.bytes, 0, text);
     this.completeWithBlock(request, block, text.length);

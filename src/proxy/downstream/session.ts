@@ -1,5 +1,6 @@
 /**
- * One client connection: the half that takes requests. What it owes the client is in reply-queue.ts.
+ * One client connection: the part that takes requests. What it owes the client is in reply-queue.ts, what it
+ * is in the middle of in session-state.ts.
  *
  *   onData ─▶ run ─▶ scan ─▶ dispatch ─┬─ one key, nothing special: straight to its upstream   (the hot path)
  *              │                       └─ all else: the dispatcher
@@ -12,76 +13,26 @@
 import type { Bytes } from "../../base/bytes.ts";
 import { ROUTE_KEY } from "../../commands/command.ts";
 import { lookupCommand } from "../../commands/command-lookup.ts";
-import { type Connection, type ConnectionHandler, HEADROOM_BYTES } from "../../env/net.ts";
+import { type ConnectionHandler, HEADROOM_BYTES } from "../../env/net.ts";
 import { INCOMPLETE, INLINE, type RequestScanner } from "../../resp/request-scanner.ts";
-import { errorReply, type Protocol } from "../../resp/reply-writer.ts";
+import { errorReply } from "../../resp/reply-writer.ts";
 import { slotOf } from "../../routing/slot-of.ts";
-import type { DataPlane } from "../data-plane.ts";
-import { KIND_MUTED, KIND_PLAIN } from "../request.ts";
-import type { Lane } from "../slots/lane.ts";
-import { ClientInfo } from "./client-info.ts";
-import { CLOSING, HOLD_DRAIN, HOLD_OUTPUT, ReplyQueue } from "./reply-queue.ts";
+import { CLOSING, HOLD_DRAIN, HOLD_OUTPUT } from "./reply-queue.ts";
+import { SessionState } from "./session-state.ts";
 import { RequestInput } from "./request-input.ts";
 import { canStream, StreamedRequest } from "./streamed-request.ts";
+import { unauthenticatedError } from "./unauthenticated-error.ts";
 
 /** How long a client that is being closed may take to fetch what waits for it. */
 const CLOSE_LINGER_MS = 5000;
 
-export class Session extends ReplyQueue implements ConnectionHandler {
-  readonly id: number;
-  readonly info: ClientInfo;
-  /** Where requests go: the upstreams for this session's database and protocol. */
-  lane: Lane;
-  /** Nothing special about the session: authenticated, wants replies. The hot path's one question. */
-  plain: boolean;
-  authenticated: boolean;
+export class Session extends SessionState implements ConnectionHandler {
   #input: RequestInput | null = null;
   /** The scanner that is in the middle of a long request at the input's start; else null. */
   #partial: RequestScanner | null = null;
   #stream: StreamedRequest | null = null;
-  #replies: "on" | "off" | "skip-next" | "skip" = "on";
-
-  constructor(plane: DataPlane, id: number, connection: Connection) {
-    super(plane, connection);
-    this.id = id;
-    this.info = new ClientInfo(plane.tick);
-    this.lane = plane.slots.lane(0, 2);
-    this.authenticated = plane.config.requirepass === "";
-    this.plain = this.authenticated;
-  }
-
-  // ── what the session's own commands change ──────────────────────────────────────────────────────────
-
-  setAuthenticated(authenticated: boolean): void {
-    this.authenticated = authenticated;
-    this.plain = authenticated && this.#replies === "on";
-  }
-
-  /** Database and protocol. Only while no reply is owed. */
-  setLane(database: number, protocol: Protocol): void {
-    this.lane = this.plane.slots.lane(database, protocol);
-  }
-
-  /** CLIENT REPLY. "skip" is about the next command. */
-  setReplies(replies: "on" | "off" | "skip"): void {
-    this.#replies = replies === "skip" ? "skip-next" : replies;
-    this.replyKind = replies === "off" ? KIND_MUTED : KIND_PLAIN;
-    this.plain = this.authenticated && this.#replies === "on";
-  }
-
-  /** After each command that is not the plain case: CLIENT REPLY SKIP counts commands. */
-  afterCommand(): void {
-    if (this.#replies === "skip-next") {
-      this.#replies = "skip";
-      this.replyKind = KIND_MUTED;
-    } else if (this.#replies === "skip") this.setReplies("on");
-  }
-
-  /** As after connecting, but for the id. */
-  resetState(): void {
-    this.setReplies("on");
-    this.info.reset();
-  }
+  /** The client sends no more. Requests that are held are taken all the same before the session closes. */
+  #ended = false;
 
   /** Bytes that wait to become requests. */
   get inputBytes(): number {
@@ -111,8 +62,12 @@ export class Session extends ReplyQueue implements ConnectionHandler {
   onEnd(): void {
     // Half a request will never be whole now; one that is on its way to a server takes its connection with
     // it.
-    if (this.#stream !== null) this.abort("closed in the middle of a request");
-    else this.closeWhenAnswered();
+    if (this.#stream !== null || this.blocked !== null) {
+      this.abort("closed in the middle of a request");
+      return;
+    }
+    this.#ended = true;
+    if (this.holds === 0) this.resume();
   }
 
   onDrain(): void {
@@ -191,7 +146,13 @@ export class Session extends ReplyQueue implements ConnectionHandler {
 
   #incomplete(scanner: RequestScanner, bytes: Bytes, at: number, end: number): void {
     this.#waitFor(scanner.bytesNeeded);
-    if (canStream(scanner, bytes)) {
+    const refusal = this.authenticated ? "" : unauthenticatedError(scanner);
+    if (refusal !== "") {
+      this.protocolError(refusal);
+      return;
+    }
+    // A session that is special in any way (MULTI, tracking …) has its requests whole.
+    if (this.plain && canStream(scanner, bytes)) {
       // It goes a way of its own, so all that was sent before must have been answered first.
       if (this.inFlight > 0) {
         this.hold(HOLD_DRAIN);
@@ -273,7 +234,9 @@ export class Session extends ReplyQueue implements ConnectionHandler {
 
   protected override resume(): void {
     this.#resumeInput();
-    if (this.holds === 0 && !this.closed) this.connection.setReading(true);
+    if (this.holds !== 0 || this.closed) return;
+    if (this.#ended) this.closeWhenAnswered();
+    else this.connection.setReading(true);
   }
 
   #dropInput(): void {
@@ -318,6 +281,7 @@ export class Session extends ReplyQueue implements ConnectionHandler {
     this.#dropInput();
     this.#dropPartial();
     this.forgetReplies();
+    this.endSpecial();
     this.plane.sessionClosed(this, reason);
   }
 }

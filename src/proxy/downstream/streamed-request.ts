@@ -13,14 +13,16 @@
  * Only for commands whose one key comes before the value. All others are collected whole
  * (`client_request_bytes_max`).
  */
-import type { Bytes } from "../../base/bytes.ts";
+import { type Bytes, ownCopy } from "../../base/bytes.ts";
 import { ROUTE_KEY } from "../../commands/command.ts";
 import { lookupCommand } from "../../commands/command-lookup.ts";
 import { HEADROOM_BYTES } from "../../env/net.ts";
 import { BULK_BYTES_MAX, type RequestScanner } from "../../resp/request-scanner.ts";
+import { errorReply } from "../../resp/reply-writer.ts";
 import { slotOf } from "../../routing/slot-of.ts";
 import type { DataPlane } from "../data-plane.ts";
 import type { Request } from "../request.ts";
+import { PrivatePool } from "../upstream/private-pool.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { HOLD_WAIT } from "./reply-queue.ts";
 import type { Session } from "./session.ts";
@@ -35,7 +37,7 @@ const HEADER_BYTES_MAX = 12;
 const CR = 13;
 const DOLLAR = 36;
 
-/** Whether an incomplete request may go this way: a large argument is arriving and the key is known. */
+/** Whether an incomplete request of a plain session may go this way: a large argument, its key known. */
 export function canStream(scanner: RequestScanner, bytes: Uint8Array): boolean {
   if (scanner.pendingBulkBytes < STREAM_BYTES_MIN || scanner.argsSeen === 0) return false;
   const command = lookupCommand(bytes, scanner.argStart[0], scanner.argEnd[0]);
@@ -79,6 +81,7 @@ export class StreamedRequest {
     const index = scanner.argsSeen;
     const bodyLeft = scanner.argStart[index] + scanner.pendingBulkBytes + 2 - end;
     const stream = new StreamedRequest(plane, session, scanner.argc - index - 1, bodyLeft);
+    if (command !== null) plane.count(command, session);
     const key = command === null ? 0 : command.firstKey;
     const slot = slotOf(bytes, scanner.argStart[key], scanner.argEnd[key], plane.slots.mask);
     stream.#open(slot);
@@ -88,14 +91,11 @@ export class StreamedRequest {
 
   #open(slot: number): void {
     const session = this.#session;
-    if (!session.authenticated) {
-      session.answer("-NOAUTH Authentication required.\r\n");
-      return;
-    }
     const shared = session.lane.bySlot[slot];
     const upstream = this.#plane.privates.take(shared);
     if (upstream === null) {
-      session.answer(`-${shared.refusal}\r\n`);
+      const full = this.#plane.privates.full && shared.open;
+      session.answer(errorReply(full ? PrivatePool.FULL : shared.refusal));
       return;
     }
     this.#upstream = upstream;
@@ -140,7 +140,7 @@ export class StreamedRequest {
       return -1;
     }
     if (at + 2 > end) {
-      this.#carry = bytes.slice(start, Math.min(end, start + HEADROOM_BYTES));
+      this.#carry = ownCopy(bytes, start, Math.min(end, start + HEADROOM_BYTES));
       return -1;
     }
     this.#argumentsLeft--;
@@ -172,7 +172,6 @@ export class StreamedRequest {
   #finish(): void {
     const upstream = this.#upstream;
     this.#session.streamEnded();
-    this.#session.afterCommand();
     if (upstream === null) return;
     this.#session.hold(HOLD_WAIT);
     upstream.whenIdle(() => {

@@ -12,6 +12,7 @@
 import { ShoalError } from "../../base/shoal-error.ts";
 import { type ClusterMap, supersedes } from "../../topology/cluster-map.ts";
 import type { ProxyConfig } from "../proxy-config.ts";
+import { UserChanges } from "../users/user-changes.ts";
 import type { WorkerCounters } from "./worker-messages.ts";
 import type { MasterEnv, StartWorker } from "./worker-process.ts";
 import { WorkerQuestions } from "./worker-questions.ts";
@@ -57,6 +58,7 @@ export class ProxyMaster {
   readonly #events: MasterEvents;
   readonly #slots: WorkerSlot[] = [];
   readonly #questions: WorkerQuestions;
+  readonly #users = new UserChanges();
   #state: ProxyState = "waiting";
   #address: string;
   #map: ClusterMap | null = null;
@@ -67,7 +69,7 @@ export class ProxyMaster {
     this.#env = env;
     this.#config = config;
     this.#events = events;
-    this.#address = config.listen;
+    this.#address = config.listen === "" ? config.tls_listen : config.listen;
     const slotEvents = this.#slotEvents();
     for (let index = 0; index < config.workers; index++) {
       this.#slots.push(new WorkerSlot(env, index, config, startWorker, slotEvents));
@@ -131,9 +133,16 @@ export class ProxyMaster {
       // Workers are started by the first map only, so there is one.
       currentMap: () => this.#map as ClusterMap,
       onChange: () => this.#events.onChange(),
-      onReady: (_slot, address) => this.#workerReady(address),
+      currentUsers: () => this.#users.all,
+      onReady: (slot, address) => {
+        slot.send({ type: "users", records: this.#users.all });
+        this.#workerReady(address);
+      },
       onCrash: (slot, reason, failure) => this.#workerCrashed(slot, reason, failure),
-      onAsk: (slot, id, question) => this.#questions.ask(slot, id, question),
+      onAsk: (slot, id, question) => {
+        this.#users.see(question);
+        this.#questions.ask(slot, id, question);
+      },
       onAnswer: (slot, id, answer) => this.#questions.answer(slot, id, answer),
     };
   }

@@ -10,6 +10,7 @@
  *     │ ◀─ ask {id, question} ─────────────────────── │  e.g. CLIENT LIST over all workers
  *     │ ── ask {id, question} ─▶ every other worker ─▶ answer {id, answer}
  *     │ ── answers {id, answers, missing} ──────────▶ │  within 500 ms; who has not answered is missing
+ *     │ ── users {records} ─────────────────────────▶ │  after `ready`: what was changed while it started
  *     │ ── drain ───────────────────────────────────▶ │  finishes its replies and exits with status 0
  *
  * Invariants: `start` comes first and once; maps arrive in the order of their versions; a worker whose
@@ -19,6 +20,7 @@
 import type { ErrorCode } from "../../base/shoal-error.ts";
 import type { ClusterMap } from "../../topology/cluster-map.ts";
 import type { ProxyConfig } from "../proxy-config.ts";
+import type { UserRecord } from "../users/user-record.ts";
 
 /** Plain numbers by name, summed over the workers for reports. */
 export type WorkerCounters = Readonly<Record<string, number>>;
@@ -35,7 +37,10 @@ export type MasterMessage =
       readonly generation: number;
       readonly config: ProxyConfig;
       readonly map: ClusterMap;
+      /** What ACL SETUSER has changed since the proxy's start. */
+      readonly users?: readonly UserRecord[];
     }
+  | { readonly type: "users"; readonly records: readonly UserRecord[] }
   | { readonly type: "map"; readonly map: ClusterMap }
   | { readonly type: "drain" }
   | { readonly type: "ask"; readonly id: number; readonly question: unknown }

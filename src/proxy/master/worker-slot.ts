@@ -7,13 +7,15 @@
  *            no `ready` waiting ◀─────────────┘            drain() from any state
  *
  * A worker that served for SETTLED_MS is replaced at once; one that dies sooner waits, and longer each
- * time, so that a worker which can't live does not eat the machine. Invariant: at most one process per
+ * time, so that a worker which can't live does not eat the machine. One that says nothing for a while is
+ * killed, and so replaced. Invariant: at most one process per
  * place; what comes from an earlier one is ignored.
  */
 import type { Timer } from "../../env/env.ts";
 import { errorTextOf } from "../../base/shoal-error.ts";
 import type { ClusterMap } from "../../topology/cluster-map.ts";
 import type { ProxyConfig } from "../proxy-config.ts";
+import type { UserRecord } from "../users/user-record.ts";
 import type { WorkerCounters, WorkerMessage } from "./worker-messages.ts";
 import {
   type MasterEnv,
@@ -35,6 +37,11 @@ const RESTART_PAUSE_MS_MIN = 100;
 const RESTART_PAUSE_MS_MAX = 5000;
 /** A process that has not said `ready` (or `failed`) by then is killed. */
 const READY_TIMEOUT_MS = 15_000;
+/**
+ * Looks, this far apart, without a word from a serving worker (it sends `stats` every second): it is wedged.
+ */
+const SILENCE_CHECK_MS = 1000;
+const SILENT_CHECKS_MAX = 15;
 /** A worker cuts its clients itself when the drain's time is up; this much later it is killed. */
 const DRAIN_GRACE_MS = 1000;
 
@@ -43,6 +50,8 @@ export interface SlotEvents {
   /** Counts the worker processes of this master. */
   nextGeneration(): number;
   currentMap(): ClusterMap;
+  /** What ACL SETUSER has changed. */
+  currentUsers?(): readonly UserRecord[];
   /** `state`, `acked` or `counters` has changed. */
   onChange(slot: WorkerSlot): void;
   onReady(slot: WorkerSlot, address: string): void;
@@ -73,6 +82,11 @@ export class WorkerSlot {
   #crashesInARow = 0;
   #servingSinceMs = 0;
   #onEnded: (() => void) | null = null;
+  /**
+   * Counted in looks and not by the clock, so that a master that was itself stopped for a while kills
+   * nobody.
+   */
+  #silentChecks = 0;
 
   constructor(
     env: MasterEnv,
@@ -143,18 +157,21 @@ export class WorkerSlot {
     }
     const generation = this.#events.nextGeneration();
     const map = this.#events.currentMap();
-    process.send({ type: "start", worker: this.index, generation, config: this.#config, map });
+    const users = this.#events.currentUsers?.() ?? [];
+    process.send({ type: "start", worker: this.index, generation, config: this.#config, map, users });
     this.#timer = this.#env.timers.after(READY_TIMEOUT_MS, () => process.kill("SIGKILL"));
   }
 
   #receive(from: WorkerProcess, message: WorkerMessage): void {
     if (from !== this.#process) return;
+    this.#silentChecks = 0;
     switch (message.type) {
       case "ready":
         if (this.state !== "starting") return;
         this.#cancelTimer();
         this.#servingSinceMs = this.#env.clock.nowMs();
         this.#setState("serving");
+        this.#timer = this.#env.timers.every(SILENCE_CHECK_MS, () => this.#checkSilence());
         this.#events.onReady(this, message.address);
         return;
       case "ack":
@@ -174,6 +191,17 @@ export class WorkerSlot {
         this.#events.onAnswer(this, message.id, message.answer);
         return;
     }
+  }
+
+  /** A worker that loops for ever is as bad as a dead one: kill it, and it is replaced like one. */
+  #checkSilence(): void {
+    if (this.state !== "serving" || ++this.#silentChecks < SILENT_CHECKS_MAX) return;
+    this.#env.log.error("worker-wedged", {
+      worker: this.index,
+      pid: this.pid,
+      silentMs: SILENT_CHECKS_MAX * SILENCE_CHECK_MS,
+    });
+    this.kill();
   }
 
   #processEnded(process: WorkerProcess, end: WorkerEnd): void {

@@ -5,8 +5,8 @@
  *                   └─ a session that waits for a retired upstream takes no further request until it is
  *                   answered, so that
  *                      its commands to one slot keep their order across the change
- *              ─▶ `onSettled(map)` when every retired upstream has answered what it owed: then the change
- *              may be acknowledged
+ *              ─▶ `onSettled(map)` when all is answered that was owed for slots which changed hands: then
+ *              the change may be acknowledged
  *
  * Invariant: a map is applied whole, between two loop turns; an older one is refused.
  */
@@ -28,6 +28,8 @@ export class SlotTable {
   readonly #plane: DataPlane;
   readonly #lanes = new Map<number, Lane>();
   readonly #retiring = new Set<Upstream>();
+  /** Upstreams that lost slots and still owe replies from before. */
+  #fences = 0;
   readonly #onSettled: (map: ClusterMap) => void;
 
   constructor(plane: DataPlane, onSettled: (map: ClusterMap) => void) {
@@ -70,6 +72,15 @@ export class SlotTable {
     for (const upstream of this.#retiring) visit(upstream);
   }
 
+  /**
+   * What the server of `slot` says to everybody while a script keeps it; null while none does, as far as is
+   * known here.
+   */
+  busyText(slot: number): string | null {
+    for (const lane of this.#lanes.values()) if (lane.bySlot[slot].busy) return lane.bySlot[slot].refusal;
+    return null;
+  }
+
   close(): void {
     this.forEachUpstream((upstream) => upstream.close());
   }
@@ -80,7 +91,7 @@ export class SlotTable {
   }
 
   #settle(): void {
-    if (this.#retiring.size === 0 && this.map !== null) this.#onSettled(this.map);
+    if (this.#retiring.size === 0 && this.#fences === 0 && this.map !== null) this.#onSettled(this.map);
   }
 
   #fill(lane: Lane): void {
@@ -98,12 +109,26 @@ export class SlotTable {
     const bySlot: Upstream[] = Array.from({ length: map.slots });
     for (const range of map.ranges)
       bySlot.fill(byGroup.get(range.group) as Upstream, range.from, range.to + 1);
-    // Sessions whose slots change hands finish first what they have sent to the old place.
-    lane.bySlot.forEach((old, slot) => {
-      if (old !== bySlot[slot]) old.forEachWaiting((session) => session.hold(HOLD_DRAIN));
-    });
+    const losing = new Set(lane.bySlot.filter((old, slot) => old !== bySlot[slot]));
     lane.bySlot = bySlot;
+    for (const upstream of losing) {
+      // Sessions whose slots change hands finish first what they have sent to the old place.
+      upstream.forEachWaiting((session) => session.hold(HOLD_DRAIN));
+      this.#awaitPending(upstream);
+    }
     for (const upstream of before.values()) this.#retire(upstream);
+  }
+
+  /** The map is not settled before `upstream` has answered what it owes now. */
+  #awaitPending(upstream: Upstream): void {
+    const ended = (): void => {
+      this.#fences--;
+      this.#settle();
+    };
+    this.#fences += this.#plane.privates.afterUse(upstream, ended);
+    if (upstream.pending === 0) return;
+    this.#fences++;
+    upstream.afterPending(ended);
   }
 
   #make(lane: Lane, group: string, address: string): Upstream {

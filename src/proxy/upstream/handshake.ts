@@ -38,12 +38,14 @@ export class Handshake implements ReplyOwner {
   }
 
   /** Queues the whole handshake on the upstream's new connection. */
-  start(config: ProxyConfig): void {
+  start(config: ProxyConfig, isPrivate: boolean): void {
     const { database, protocol } = this.#upstream.target;
     const { server_username: user, server_password: password } = config;
     if (password !== "") this.#step("AUTH", ...(user === "" ? [password] : [user, password]));
     if (protocol === 3) this.#step("HELLO", "3");
     if (database !== 0) this.#step("SELECT", String(database));
+    // To be able to end a wait of this connection, its name at the server must be known.
+    if (isPrivate) this.#step("CLIENT", "ID");
     this.#step("PING");
     this.#upstream.flushSoon();
   }
@@ -57,13 +59,16 @@ export class Handshake implements ReplyOwner {
 
   onReply(request: Request, bytes: Bytes, start: number, end: number): void {
     const last = request.part === this.#steps.length - 1;
-    if (bytes[start] === ERROR) {
+    const isId = this.#steps[request.part] === "CLIENT";
+    // A server that is busy with a script does not say the id, and yet takes the SCRIPT KILL that comes next.
+    if (bytes[start] === ERROR && !isId) {
       const text = readLatin1(bytes, start + 1, Math.min(end - 2, start + ERROR_TEXT_MAX));
       // A server that loads its data answers -LOADING to clients in words of its own: it is there.
       if (last && !text.startsWith("NOAUTH")) this.#upstream.handshakeDone();
       else this.#upstream.handshakeFailed(`the server refused ${this.#steps[request.part]}: ${text}`);
       return;
     }
+    if (isId && bytes[start] !== ERROR) this.#upstream.clientId = readLatin1(bytes, start + 1, end - 2);
     if (last) this.#upstream.handshakeDone();
   }
 

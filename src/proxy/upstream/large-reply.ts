@@ -10,7 +10,7 @@
  * the end of a receive, and stands in front of the next one.
  */
 import type { Block } from "../../base/block-pool.ts";
-import type { Bytes } from "../../base/bytes.ts";
+import { type Bytes, ownCopy } from "../../base/bytes.ts";
 import { HEADROOM_BYTES, SLACK_BYTES } from "../../env/net.ts";
 import { REPLY_BROKEN, type ReplyScanner } from "../../resp/reply-scanner.ts";
 import type { DataPlane } from "../data-plane.ts";
@@ -19,13 +19,17 @@ import { KIND_PLAIN, type Request } from "../request.ts";
 export const LARGE_MORE = -1;
 export const LARGE_BROKEN = -2;
 
+/** Bytes of one reply that are collected; longer ones can only be passed through. */
+const COLLECTED_BYTES_MAX = 1 << 30;
+
 type Sink = "client" | "block" | "nobody";
 
 export class LargeReply {
   readonly request: Request;
   readonly #plane: DataPlane;
   readonly #scanner: ReplyScanner;
-  readonly #sink: Sink;
+  #sink: Sink;
+  #gaveUp = false;
   #remaining = 0;
   #bodyLeft = 0;
   #carry: Uint8Array | null = null;
@@ -78,7 +82,7 @@ export class LargeReply {
     }
     this.#pass(bytes, start, scanner.position);
     if (end - scanner.position > HEADROOM_BYTES) return LARGE_BROKEN;
-    this.#carry = bytes.slice(scanner.position, end);
+    this.#carry = ownCopy(bytes, scanner.position, end);
     return LARGE_MORE;
   }
 
@@ -89,8 +93,9 @@ export class LargeReply {
     const { session } = request;
     const block = this.#block;
     this.#block = null;
-    if (this.#sink === "client" && session !== null) {
-      session.headDelivered(request);
+    if (this.#gaveUp) plane.failRequest(request, "ERR The reply is too long for the proxy to collect");
+    else if (this.#sink === "client" && session !== null) {
+      session.piecesDelivered(request, this.#length);
     } else if (request.kind === KIND_PLAIN && session !== null && block !== null) {
       session.keepBlock(request, block, this.#length);
     } else {
@@ -110,10 +115,25 @@ export class LargeReply {
 
   #pass(bytes: Bytes, start: number, end: number): void {
     if (this.#sink === "block") this.#collect(bytes, start, end);
-    else if (this.#sink === "client") this.request.session?.deliverPiece(bytes, start, end);
+    else if (this.#sink === "client") {
+      this.#length += end - start;
+      this.request.session?.deliverPiece(bytes, start, end);
+    }
+  }
+
+  /** Too long to be kept: what comes is dropped, and `finish` says so. */
+  #giveUp(): void {
+    if (this.#block !== null) this.#plane.env.net.blocks.give(this.#block);
+    this.#block = null;
+    this.#sink = "nobody";
+    this.#gaveUp = true;
   }
 
   #collect(bytes: Bytes, start: number, end: number): void {
+    if (this.#length > COLLECTED_BYTES_MAX) {
+      this.#giveUp();
+      return;
+    }
     const needed = this.#length + end - start + SLACK_BYTES;
     const old = this.#block;
     if (old === null || needed > old.bytes.length) {

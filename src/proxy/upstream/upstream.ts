@@ -8,12 +8,12 @@
  *                             │                              │ closed, hung, broken bytes
  *                             └───────── refused ────────────┴──▶ waiting ─(back-off)─▶ retrying ─▶ ready
  *
- * idle, connecting, ready take requests (in `connecting` they stand behind the handshake); waiting and
- * retrying refuse them at once, so that a dead server costs its clients an error and not a wait. A hung
- * server looks like a busy one until `server_timeout_ms` has passed without a byte from it while it owes
- * replies: then it is treated as dead.
- * That is the bound for clients which use it; clients of other groups never wait for it, because nothing
- * here waits.
+ * idle, connecting, ready take requests (in `connecting` they wait here until the handshake is answered: a
+ * server that refused SELECT or AUTH would run them all the same, in the wrong database or as the wrong
+ * user); waiting and retrying refuse them at once, so that a dead server costs its clients an error and not
+ * a wait. A hung server looks like a busy one until `server_timeout_ms` has passed without a byte from it
+ * while it owes replies: then it is treated as dead. That is the bound for clients which use it; clients of
+ * other groups never wait for it, because nothing here waits.
  *
  * Invariants: the queue holds exactly the requests whose replies have not come; each reply belongs to the
  * queue's head; after anything unexpected the connection is closed, because replies could no longer be
@@ -21,15 +21,18 @@
  */
 import type { Block } from "../../base/block-pool.ts";
 import type { Bytes } from "../../base/bytes.ts";
+import { OutputQueue } from "../../base/output-queue.ts";
 import type { Connection, ConnectionHandler } from "../../env/net.ts";
 import { ReplyScanner } from "../../resp/reply-scanner.ts";
 import type { DataPlane } from "../data-plane.ts";
 import type { Session } from "../downstream/session.ts";
-import { KIND_OWNED, KIND_PLAIN, type ReplyOwner, type Request } from "../request.ts";
+import type { Request } from "../request.ts";
 import { Backoff } from "./backoff.ts";
+import { BusyProbe } from "./busy-probe.ts";
 import { Handshake, type UpstreamTarget } from "./handshake.ts";
 import { ProgressWatch } from "./progress-watch.ts";
 import { LARGE_BROKEN, LargeReply } from "./large-reply.ts";
+import { UpstreamQueue } from "./upstream-queue.ts";
 
 /** The start of a reply that has not come whole: kept up to this length, above it goes on as a LargeReply. */
 const REST_BYTES_MAX = 16 << 10;
@@ -38,32 +41,41 @@ const REST_BYTES_MAX = 16 << 10;
  * they can be.
  */
 export const ADOPT_BYTES_MIN = 16 << 10;
+/** Bytes that may wait to be sent on one connection; above, requests are refused until they are out. */
+const OUTPUT_BYTES_MAX = 256 << 20;
+/** First block of what waits for a handshake. */
+const HELD_BLOCK_BYTES = 16 << 10;
 /** RESP3's out-of-band data: no reply to anything. */
 const PUSH = 62;
 
 export type UpstreamState = "idle" | "connecting" | "ready" | "waiting" | "retrying" | "closed";
 
-export class Upstream implements ConnectionHandler {
+export class Upstream extends UpstreamQueue implements ConnectionHandler {
   readonly target: UpstreamTarget;
   state: UpstreamState = "idle";
   /** Whether `send` may be called: the one thing that the hot path asks. */
   open = false;
-  /** Requests whose replies have not come. */
-  pending = 0;
-  readonly #plane: DataPlane;
+  /** The server may take its time: it waits on a client's behalf. */
+  patient = false;
+  /** This connection's id at the server; "" until it is known, and on shared connections. */
+  clientId = "";
+  /** The tracking sink that this connection's reads are tracked for; "" while they are not. */
+  trackedBy = "";
+  /** SHA1s of scripts that this connection's server has been shown. */
+  readonly scripts = new Set<string>();
+  /** Whether this connection's server has its functions; see dispatch/function-repair.ts. */
+  functions: "unknown" | "counted" | "checked" = "unknown";
   readonly #reconnects: boolean;
   readonly #scanner = new ReplyScanner();
   readonly #backoff: Backoff;
-  #connection: Connection | null = null;
-  #head: Request | null = null;
-  #tail: Request | null = null;
   #rest: Block | null = null;
   #restLength = 0;
   #large: LargeReply | null = null;
-  #drained: (() => void) | null = null;
-  #idle: (() => void) | null = null;
   #lastError = "";
   readonly #watch = new ProgressWatch();
+  readonly #probe: BusyProbe;
+  /** What the server says while a script keeps it from all else; null when none does. */
+  #busy: string | null = null;
   /** Told to close when nothing is owed any more. */
   #retired = false;
 
@@ -71,10 +83,11 @@ export class Upstream implements ConnectionHandler {
    * `reconnects`: whether a lost connection is tried again; those that one session has for itself are not.
    */
   constructor(plane: DataPlane, target: UpstreamTarget, reconnects: boolean) {
-    this.#plane = plane;
+    super(plane);
     this.target = target;
     this.#reconnects = reconnects;
     this.#backoff = new Backoff(plane.env, plane.config);
+    this.#probe = new BusyProbe(plane, target, (text) => this.#setBusy(text));
   }
 
   /**
@@ -82,60 +95,17 @@ export class Upstream implements ConnectionHandler {
    * `open`.
    */
   send(session: Session, bytes: Bytes, start: number, end: number): void {
-    const request = this.#plane.requests.take();
+    const request = this.plane.requests.take();
     request.session = session;
     request.kind = session.replyKind;
     session.enqueue(request);
-    this.#enqueue(request);
-    const connection = this.#connection as Connection;
-    if (end - start >= ADOPT_BYTES_MIN) this.#appendLarge(connection, bytes, start, end);
-    else connection.output.append(bytes, start, end);
+    this.enqueue(request);
+    const connection = this.connection as Connection;
+    const output = this.out as OutputQueue;
+    if (end - start >= ADOPT_BYTES_MIN) this.appendLarge(output, bytes, start, end);
+    else output.append(bytes, start, end);
     connection.flushSoon();
-  }
-
-  /** Starts a request whose reply goes to `owner`; its bytes follow by `output.append`, then `flushSoon`. */
-  begin(owner: ReplyOwner, part: number): Request {
-    const request = this.#plane.requests.take();
-    request.kind = KIND_OWNED;
-    request.owner = owner;
-    request.part = part;
-    this.#enqueue(request);
-    return request;
-  }
-
-  /** As `begin`, for a request whose reply goes to `session` in its turn. */
-  beginFor(session: Session): Request {
-    const request = this.#plane.requests.take();
-    request.session = session;
-    request.kind = session.replyKind;
-    session.enqueue(request);
-    this.#enqueue(request);
-    return request;
-  }
-
-  /** Whether the reply to `request`, the only one that a private connection carries, is still to come. */
-  owes(request: Request | null): boolean {
-    return this.#connection !== null && this.#tail === request;
-  }
-
-  /** Calls `run` once: when nothing waits to be sent, or the connection is gone. */
-  whenDrained(run: () => void): void {
-    this.#drained = run;
-    this.#connection?.callOnDrain();
-  }
-
-  /** Calls `run` once: when no reply is owed, or the connection is gone. */
-  whenIdle(run: () => void): void {
-    if (this.pending === 0) run();
-    else this.#idle = run;
-  }
-
-  get output(): Connection["output"] {
-    return (this.#connection as Connection).output;
-  }
-
-  flushSoon(): void {
-    this.#connection?.flushSoon();
+    if (output.length > OUTPUT_BYTES_MAX) this.#overfull(connection);
   }
 
   /**
@@ -152,8 +122,14 @@ export class Upstream implements ConnectionHandler {
 
   /** The error for a request that can't be sent now. */
   get refusal(): string {
+    if (this.#busy !== null) return this.#busy;
     const { address, group } = this.target;
     return `ERR Cannot reach server ${address} of group ${group}: ${this.#lastError}`;
+  }
+
+  /** The server is kept by a script; it answers on other connections, mostly with an error. */
+  get busy(): boolean {
+    return this.#busy !== null;
   }
 
   /** No new requests; closes when the last reply has come. */
@@ -172,15 +148,8 @@ export class Upstream implements ConnectionHandler {
     this.#drop("the connection was closed");
   }
 
-  /** Calls `visit` for each session that waits for a reply of this server. */
-  forEachWaiting(visit: (session: Session) => void): void {
-    for (let request = this.#head; request !== null; request = request.nextInUpstream) {
-      if (request.session !== null) visit(request.session);
-    }
-  }
-
   onOpen(): void {
-    // Nothing to do: the handshake stands in the output queue and leaves first.
+    // Nothing to do: the handshake stands in the connection's output and leaves by itself.
   }
 
   onData(bytes: Bytes, received: number, end: number): void {
@@ -202,7 +171,7 @@ export class Upstream implements ConnectionHandler {
   }
 
   onDrain(): void {
-    this.#callDrained();
+    this.callDrained();
   }
 
   onClose(reason: string): void {
@@ -211,20 +180,21 @@ export class Upstream implements ConnectionHandler {
 
   /** Called every `elapsedMs`: finds a server that owes replies and does nothing. */
   checkProgress(elapsedMs: number): void {
-    const waiting = this.#connection === null ? 0 : this.#connection.output.length;
+    const waiting = this.out === null ? 0 : this.out.length;
     const stalledMs = this.#watch.check(elapsedMs, this.pending, waiting);
-    const { server_connect_timeout_ms, server_timeout_ms } = this.#plane.config;
+    const { server_connect_timeout_ms, server_timeout_ms } = this.plane.config;
     const bound = this.state === "ready" ? server_timeout_ms : server_connect_timeout_ms;
-    if (stalledMs < bound) return;
-    this.#plane.counters.serverTimeouts++;
+    if (stalledMs > 0 && this.state === "ready" && !this.patient) this.#probe.ask();
+    if (stalledMs < bound || (this.patient && this.state === "ready")) return;
+    this.plane.counters.serverTimeouts++;
     this.#broken(`no answer within ${bound} ms`);
   }
 
   /** The handshake's last reply has come: the server is there. */
   handshakeDone(): void {
-    if (this.#retired) return;
+    if (this.connection !== null && this.held !== null) this.letGo(this.connection, this.held);
     this.state = "ready";
-    this.open = true;
+    this.open = !this.#retired;
     this.#backoff.reset();
   }
 
@@ -232,17 +202,47 @@ export class Upstream implements ConnectionHandler {
     this.#broken(text);
   }
 
-  #enqueue(request: Request): void {
-    if (this.#tail === null) this.#head = request;
-    else this.#tail.nextInUpstream = request;
-    this.#tail = request;
-    this.pending++;
+  /**
+   * New requests are told so until something arrives. That is seen by another handler in this one's place,
+   * so that the hot path need not ask.
+   */
+  #setBusy(text: string): void {
+    const connection = this.connection;
+    if (this.state !== "ready" || this.pending === 0 || connection === null) return;
+    this.#watch.restart();
+    if (this.#busy !== null) return;
+    this.#busy = text;
+    this.plane.busyUpstreams++;
+    this.open = false;
+    connection.handler = {
+      onOpen: () => undefined,
+      onData: (bytes, start, end) => {
+        connection.handler = this;
+        this.#clearBusy();
+        this.open = !this.#retired;
+        this.onData(bytes, start, end);
+      },
+      onEnd: () => this.onEnd(),
+      onDrain: () => this.onDrain(),
+      onClose: (reason) => this.onClose(reason),
+    };
   }
 
-  #appendLarge(connection: Connection, bytes: Bytes, start: number, end: number): void {
-    const block = this.#plane.takeAdoptable(bytes, end);
-    if (block === null) connection.output.append(bytes, start, end);
-    else connection.output.adopt(block, start, end);
+  #clearBusy(): void {
+    if (this.#busy === null) return;
+    this.#busy = null;
+    this.plane.busyUpstreams--;
+  }
+
+  /** More waits than may: no new requests until the server has taken all of it, or is found to be hung. */
+  #overfull(connection: Connection): void {
+    if (!this.open) return;
+    this.open = false;
+    this.#lastError = "too many bytes wait to be sent to it";
+    this.whenDrained(() => {
+      if (this.state !== "ready" || this.connection !== connection || this.#busy !== null) return;
+      this.open = !this.#retired;
+    });
   }
 
   #deliver(bytes: Bytes, from: number, end: number): void {
@@ -254,15 +254,14 @@ export class Upstream implements ConnectionHandler {
         this.#incomplete(next, bytes, start, end);
         return;
       }
-      const request = this.#head;
+      const request = this.head;
       if (request === null || bytes[start] === PUSH) {
         if (!this.#unexpected(bytes, start)) return;
         start = next;
         continue;
       }
-      if ((this.#head = request.nextInUpstream) === null) this.#tail = null;
-      this.pending--;
-      this.#answer(request, bytes, start, next);
+      this.takeHead(request);
+      this.answer(request, bytes, start, next);
       start = next;
     }
     if (this.pending === 0) this.#becameIdle();
@@ -271,41 +270,14 @@ export class Upstream implements ConnectionHandler {
   #becameIdle(): void {
     if (this.#retired) {
       this.close();
-      this.#plane.slots.retired(this);
+      this.plane.slots.retired(this);
     }
-    const idle = this.#idle;
-    this.#idle = null;
-    if (idle !== null) idle();
-  }
-
-  #callDrained(): void {
-    const drained = this.#drained;
-    this.#drained = null;
-    if (drained !== null) drained();
-  }
-
-  #answer(request: Request, bytes: Bytes, start: number, end: number): void {
-    const session = request.session;
-    if (request.kind !== KIND_PLAIN) this.#answerOwned(request, bytes, start, end);
-    else if (session === null) this.#plane.requests.give(request);
-    else if (session.head === request) session.deliverHead(request, bytes, start, end);
-    else session.keep(request, bytes, start, end);
-  }
-
-  #answerOwned(request: Request, bytes: Bytes, start: number, end: number): void {
-    if (request.kind !== KIND_OWNED) {
-      if (request.session === null) this.#plane.requests.give(request);
-      else request.session.completeMuted(request);
-      return;
-    }
-    const owner = request.owner;
-    if (owner !== null) owner.onReply(request, bytes, start, end);
-    this.#plane.requests.give(request);
+    this.callIdle();
   }
 
   /** A push is passed over; a reply that nobody waits for means that the order is lost. */
   #unexpected(bytes: Bytes, start: number): boolean {
-    if (this.#connection === null) return false;
+    if (this.connection === null) return false;
     if (bytes[start] === PUSH) return true;
     this.#broken("a reply that nobody waits for");
     return false;
@@ -317,10 +289,10 @@ export class Upstream implements ConnectionHandler {
       return;
     }
     const length = end - start;
-    const request = this.#head;
+    const request = this.head;
     const known = this.#scanner.bodyEnd - start;
     if (length <= REST_BYTES_MAX && known <= REST_BYTES_MAX) {
-      this.#rest ??= this.#plane.env.net.blocks.take(REST_BYTES_MAX);
+      this.#rest ??= this.plane.env.net.blocks.take(REST_BYTES_MAX);
       bytes.copy(this.#rest.bytes, 0, start, end);
       this.#restLength = length;
       return;
@@ -329,7 +301,7 @@ export class Upstream implements ConnectionHandler {
       this.#broken("a reply that nobody waits for");
       return;
     }
-    this.#large = new LargeReply(this.#plane, request, this.#scanner);
+    this.#large = new LargeReply(this.plane, request, this.#scanner);
     this.#takeLarge(this.#large, bytes, start, end);
   }
 
@@ -339,8 +311,7 @@ export class Upstream implements ConnectionHandler {
     if (next < 0) return next;
     this.#large = null;
     const request = large.request;
-    if ((this.#head = request.nextInUpstream) === null) this.#tail = null;
-    this.pending--;
+    this.takeHead(request);
     large.finish();
     return next;
   }
@@ -349,51 +320,64 @@ export class Upstream implements ConnectionHandler {
     this.state = state;
     this.#watch.restart();
     const { host, port } = this.target;
-    this.#connection = this.#plane.env.net.connect(host, port, this);
-    new Handshake(this).start(this.#plane.config);
+    const { net } = this.plane.env;
+    this.connection = net.connect(host, port, this);
+    this.out = this.connection.output;
+    new Handshake(this).start(this.plane.config, !this.#reconnects);
+    this.held = new OutputQueue(net.blocks, HELD_BLOCK_BYTES);
+    this.out = this.held;
   }
 
   /** The connection is of no use any more: fail what is owed, try again later. */
   #broken(reason: string): void {
     if (this.state === "closed") return;
-    const reached = this.state === "ready";
+    const sent = this.held === null;
     this.#lastError = reason;
     this.open = false;
     this.state = "waiting";
-    this.#plane.env.log.warn("server lost", {
+    this.plane.env.log.warn("server lost", {
       server: this.target.address,
       group: this.target.group,
       reason,
     });
-    this.#drop(reached ? `the connection was lost (${reason}), the command may have run` : reason);
+    this.#drop(sent ? `the connection was lost (${reason}), the command may have run` : reason);
     if (this.#retired || !this.#reconnects) this.close();
     else this.#backoff.schedule(() => this.#connect("retrying"));
   }
 
   /** Closes the connection and fails every request that waits, in order. */
   #drop(reason: string): void {
-    const connection = this.#connection;
-    this.#connection = null;
+    const connection = this.connection;
+    this.connection = null;
+    this.#clearBusy();
+    this.#probe.cancel();
+    this.scripts.clear();
+    this.functions = "unknown";
+    if (this.trackedBy !== "") this.plane.tracking.invalidateAll();
+    this.trackedBy = "";
     connection?.close();
-    if (this.#rest !== null) this.#plane.env.net.blocks.give(this.#rest);
+    this.held?.clear();
+    this.held = null;
+    this.out = null;
+    if (this.#rest !== null) this.plane.env.net.blocks.give(this.#rest);
     this.#rest = null;
     this.#restLength = 0;
     const large = this.#large;
     this.#large = null;
     const { address, group } = this.target;
     const text = `ERR Cannot reach server ${address} of group ${group}: ${reason}`;
-    let request = this.#head;
-    this.#head = null;
-    this.#tail = null;
+    let request = this.head;
+    this.head = null;
+    this.tail = null;
     this.pending = 0;
     while (request !== null) {
       const next: Request | null = request.nextInUpstream;
       request.nextInUpstream = null;
       if (large !== null && large.request === request) large.abort();
-      this.#plane.failRequest(request, text);
+      this.plane.failRequest(request, text);
       request = next;
     }
-    this.#callDrained();
+    this.callDrained();
     this.#becameIdle();
   }
 }

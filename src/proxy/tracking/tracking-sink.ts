@@ -1,0 +1,161 @@
+/**
+ * The worker's connection to one server on which invalidations arrive.
+ *
+ *   connecting ─▶ greeting (AUTH, HELLO 3, CLIENT ID, with broadcast: CLIENT TRACKING ON BCAST) ─▶ ready ─▶
+ *   pushes
+ *        └──────────────── refused, lost, hung ────────────────┴──▶ waiting ─(back-off)─▶ connecting
+ *
+ * The shared connections track for it: CLIENT TRACKING ON REDIRECT <this id> OPTIN. When it is lost nobody
+ * knows what has changed meanwhile, which `onLost` says.
+ */
+import type { Bytes } from "../../base/bytes.ts";
+import type { Timer } from "../../env/env.ts";
+import type { Connection, ConnectionHandler } from "../../env/net.ts";
+import { decodeReply, ReplyError } from "../../resp/reply-decoder.ts";
+import { ReplyScanner } from "../../resp/reply-scanner.ts";
+import { bulk } from "../../resp/reply-writer.ts";
+import type { DataPlane } from "../data-plane.ts";
+import { RequestInput } from "../downstream/request-input.ts";
+import { Backoff } from "../upstream/backoff.ts";
+import type { UpstreamTarget } from "../upstream/handshake.ts";
+
+const PUSH = 62;
+/**
+ * How often a silent sink is asked whether it is still there: firewalls drop idle connections without a
+ * word.
+ */
+const BEAT_MS = 1000;
+
+export interface SinkEvents {
+  /** The sink's id at its server is known: connections may redirect to it. `again`: it had been lost. */
+  onReady(again: boolean): void;
+  /** Keys that have changed; null: all may have. */
+  onInvalidate(keys: readonly string[] | null): void;
+  onLost(): void;
+}
+
+export class TrackingSink implements ConnectionHandler {
+  readonly target: UpstreamTarget;
+  readonly broadcast: boolean;
+  /** The connection's id at the server; "" while there is none. */
+  clientId = "";
+  /** The last try has failed: waiting for it may take long. */
+  down = false;
+  readonly #plane: DataPlane;
+  readonly #events: SinkEvents;
+  readonly #backoff: Backoff;
+  readonly #scanner = new ReplyScanner();
+  readonly #input = new RequestInput();
+  #connection: Connection | null = null;
+  #greetings: string[] = [];
+  #closed = false;
+  #again = false;
+  #beat: Timer | null = null;
+  #sinceMs = 0;
+
+  constructor(plane: DataPlane, target: UpstreamTarget, broadcast: boolean, events: SinkEvents) {
+    this.#plane = plane;
+    this.target = target;
+    this.broadcast = broadcast;
+    this.#events = events;
+    this.#backoff = new Backoff(plane.env, plane.config);
+    this.#connect();
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#beat?.cancel();
+    this.#backoff.cancel();
+    this.#connection?.close();
+    this.#input.drop(this.#plane.env.net.blocks);
+  }
+
+  onOpen(): void {}
+
+  onDrain(): void {}
+
+  onEnd(): void {
+    this.#lost("the server closed the connection");
+  }
+
+  onClose(reason: string): void {
+    this.#lost(reason);
+  }
+
+  onData(bytes: Bytes, start: number, end: number): void {
+    const input = this.#input;
+    const { blocks } = this.#plane.env.net;
+    input.append(blocks, bytes, start, end, null);
+    while (input.block !== null && input.length > 0) {
+      const next = this.#scanner.scan(input.block.bytes, input.start, input.end);
+      if (next < 0) return;
+      const isPush = input.block.bytes[input.start] === PUSH;
+      const reply = decodeReply(input.block.bytes, input.start, next);
+      input.start = next;
+      if (input.length === 0) input.drop(blocks);
+      if (isPush) this.#push(reply);
+      else this.#greeted(reply);
+    }
+  }
+
+  #connect(): void {
+    const { host, port } = this.target;
+    const { server_username: user, server_password: password } = this.#plane.config;
+    this.#greetings = [];
+    this.#connection = this.#plane.env.net.connect(host, port, this);
+    if (password !== "") this.#say("AUTH", ...(user === "" ? [password] : [user, password]));
+    this.#say("HELLO", "3");
+    if (this.broadcast) this.#say("CLIENT", "TRACKING", "ON", "BCAST");
+    this.#say("CLIENT", "ID");
+    this.#sinceMs = this.#plane.env.clock.nowMs();
+    this.#beat = this.#plane.env.timers.every(BEAT_MS, () => this.#check());
+  }
+
+  /** Asks for a sign of life, or misses the last one. */
+  #check(): void {
+    const nowMs = this.#plane.env.clock.nowMs();
+    if (this.#greetings.length === 0) {
+      this.#sinceMs = nowMs;
+      this.#say("PING");
+    } else if (nowMs - this.#sinceMs > this.#plane.config.server_timeout_ms) this.#lost("no answer");
+  }
+
+  #say(...words: string[]): void {
+    this.#greetings.push(words.join(" "));
+    const { output } = this.#connection as Connection;
+    output.appendLatin1(`*${words.length}\r\n${words.map(bulk).join("")}`);
+    this.#connection?.flushSoon();
+  }
+
+  #greeted(reply: unknown): void {
+    const said = this.#greetings.shift();
+    if (reply instanceof ReplyError) {
+      this.#lost(`the server refused ${said}: ${reply.text}`);
+      return;
+    }
+    if (said !== "CLIENT ID") return;
+    this.clientId = String(reply);
+    this.down = false;
+    this.#backoff.reset();
+    this.#events.onReady(this.#again);
+    this.#again = true;
+  }
+
+  #push(reply: unknown): void {
+    if (!Array.isArray(reply) || reply[0] !== "invalidate") return;
+    this.#events.onInvalidate(reply[1] === null ? null : (reply[1] as string[]));
+  }
+
+  #lost(reason: string): void {
+    if (this.#closed || this.#connection === null) return;
+    this.#connection.close();
+    this.#connection = null;
+    this.#beat?.cancel();
+    this.#input.drop(this.#plane.env.net.blocks);
+    this.clientId = "";
+    this.down = true;
+    this.#plane.env.log.warn("tracking lost", { server: this.target.address, reason });
+    this.#events.onLost();
+    this.#backoff.schedule(() => this.#connect());
+  }
+}
