@@ -28,11 +28,6 @@ export class TrackingMode {
     this.redirect = redirect;
     this.prefixes = prefixes;
   }
-
-  /** With BCAST: whether changes of `key` concern this session. */
-  wants(key: string): boolean {
-    return this.prefixes.some((prefix) => key.startsWith(prefix));
-  }
 }
 
 /** One key that a queued command reads, or writes as a NOLOOP session. */

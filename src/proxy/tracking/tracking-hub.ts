@@ -191,8 +191,12 @@ export class TrackingHub {
       return;
     }
     for (const tracking of this.#sessions) {
-      const wanted = tracking.mode.broadcast ? keys.filter((key) => tracking.mode.wants(key)) : [];
-      if (wanted.length > 0) tracking.invalidate(wanted);
+      if (!tracking.mode.broadcast) continue;
+      // A message for each prefix, as a server sends them.
+      for (const prefix of tracking.mode.prefixes) {
+        const wanted = keys.filter((key) => key.startsWith(prefix));
+        if (wanted.length > 0) tracking.invalidate(wanted);
+      }
     }
   }
 
