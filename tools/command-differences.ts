@@ -139,6 +139,7 @@ export const DIFFERENCES: Readonly<Record<string, string>> = {
   "client|no-touch": "Accepted, without effect.",
   "client|tracking":
     "Answered by the proxy; after a switch or the move of a slot the client is told to forget everything. " +
-    "NOLOOP with BCAST is accepted, but the client is told of its own writes too: rather too much than too little.",
+    "NOLOOP with BCAST is accepted, but the client is told of its own writes too: " +
+    "rather too much than too little.",
   acl: "The proxy's own users; see the proxy's configuration.",
 };
