@@ -209,6 +209,28 @@ describe.each(TRANSPORTS)("a server that freezes (%s)", (io) => {
   });
 });
 
+describe.each(TRANSPORTS)("no group at all (%s)", (io) => {
+  test("commands for all groups say so, and the proxy lives", async () => {
+    await startRig(io);
+    const client = await rig.connect();
+    await Promise.all(servers.map((server) => server.kill()));
+    await until(async () => (await client.fault("DBSIZE")).includes("refused"), "it is noticed");
+    const calls = [
+      "KEYS *",
+      "SCAN 0",
+      "RANDOMKEY",
+      "INFO",
+      "PUBSUB NUMSUB a",
+      "PUBSUB CHANNELS",
+      "MGET a b c",
+    ];
+    for (const call of calls) {
+      expect(await client.fault(...call.split(" "))).toStartWith("ERR Cannot reach server");
+    }
+    expect(await client.call("PING")).toBe("PONG");
+  });
+});
+
 describe.each(TRANSPORTS)("half of a split request (%s)", (io) => {
   test("a dead group: the error tells which part ran (L11)", async () => {
     await startRig(io);

@@ -13,51 +13,38 @@ import { writeLatin1 } from "../../base/bytes.ts";
 import { array, bulk, integer } from "../../resp/reply-writer.ts";
 import type { DataPlane } from "../data-plane.ts";
 import { argument, type Call } from "../dispatch/call.ts";
-import { Gather, type Merge, type Part } from "../dispatch/gather.ts";
+import { askEveryGroup } from "../dispatch/ask-groups.ts";
+import type { Gather, Part } from "../dispatch/gather.ts";
 import { valueOf } from "../dispatch/merges.ts";
 import type { Receivers } from "./pubsub-hub.ts";
 import { CHANNEL, SHARD, type TopicKind } from "./topic-kind.ts";
 
 type Handler = (plane: DataPlane, call: Call) => boolean;
 
-/** Sends the call to every group as it is. */
-function askAll(plane: DataPlane, call: Call, merge: Merge): Gather {
-  const { session, bytes, start, end } = call;
-  const gather = new Gather(plane, session, call.command, merge);
-  for (const upstream of session.lane.groups) {
-    if (!gather.begin(upstream)) continue;
-    upstream.output.append(bytes, start, end);
-    upstream.flushSoon();
-  }
-  gather.seal();
-  return gather;
-}
-
 function channels(plane: DataPlane, call: Call): boolean {
-  askAll(plane, call, (gather) => {
+  return askEveryGroup(plane, call, (gather) => {
     const error = gather.errorText(false);
     if (error !== null) return error;
     const names = new Set(gather.parts.flatMap((part) => valueOf(part) as string[]));
     return array([...names].map(bulk));
   });
-  return true;
 }
 
 function numPat(plane: DataPlane, call: Call): boolean {
-  askAll(plane, call, (gather) => {
+  return askEveryGroup(plane, call, (gather) => {
     const error = gather.errorText(false);
     return error ?? integer(Math.max(...gather.parts.map((part) => valueOf(part) as number)));
   });
-  return true;
 }
 
 function numSub(kind: TopicKind): Handler {
   return (plane, call) => {
     const names = Array.from({ length: call.request.argc - 2 }, (_, i) => argument(call, i + 2));
-    const gather = askAll(plane, call, ({ parts }) => {
+    // The gather comes as an argument: with every group down, the merge runs before the call returns.
+    return askEveryGroup(plane, call, (gather) => {
       const error = gather.errorText(false);
       if (error !== null) return error;
-      const counts = ownCounts(plane, names, parts);
+      const counts = ownCounts(plane, names, gather.parts);
       if (!plane.peers.any) return countsReply(plane, kind, names, counts, []);
       const question = { kind: "subscribers", shard: kind === SHARD, channels: names } as const;
       void plane.peers.ask(question).then((answers) => {
@@ -66,7 +53,6 @@ function numSub(kind: TopicKind): Handler {
       });
       return null;
     });
-    return true;
   };
 }
 
