@@ -50,19 +50,22 @@ export const DIFFERENCES: Readonly<Record<string, string>> = {
 
   // Transactions
   multi:
-    "Queued by the proxy. Keys of one slot; commands for all groups only where there is one " +
-    "group. Commands that the proxy answers itself run when the others have run.",
+    "Queued by the proxy. Keys of one slot. FLUSHALL, FLUSHDB, SWAPDB, CONFIG SET and RESETSTAT, " +
+    "SLOWLOG RESET and FUNCTION's writes run in their places at the transaction's group and, when EXEC " +
+    "has run there, at each other group in one go; the rest of those for all groups only where there is " +
+    "one group. Commands that the proxy answers itself run when the others have run.",
   exec: "After a watched key's slot has moved, or its server has been replaced: nil.",
   watch: "Keys of one slot. Over a connection of the session's own.",
 
   // Scripts and functions
-  eval: "Keys of one slot. Without keys: at the home group, the group of slot 0.",
+  eval:
+    "Keys of one slot. Without keys: at the home group, the group of slot 0. A script must declare its " +
+    "keys: one that it makes up itself is looked for, and written, where the script runs, which may not " +
+    "be that key's group; no server can tell.",
   eval_ro: "As EVAL.",
   evalsha: "As EVAL. A script that the proxy has seen is shown to a server that does not know it.",
   evalsha_ro: "As EVALSHA.",
-  fcall:
-    "Keys of one slot. Without keys: at the home group. A group that came back without libraries " +
-    "gets them from another one first.",
+  fcall: "As EVAL. A group that came back without libraries gets them from another one first.",
   fcall_ro: "As FCALL.",
   "script|exists": "1 where every group has it, or the proxy can show it.",
   "script|kill": "Over connections of its own to every group; one that is killed is enough.",
@@ -88,8 +91,8 @@ export const DIFFERENCES: Readonly<Record<string, string>> = {
   // Servers
   info:
     "One text made of all groups': numbers are added up, or the worst is taken; what the proxy " +
-    "knows better is the proxy's. A section `Shoal` says what is behind it. Groups that do not " +
-    "answer are left out.",
+    "knows better is the proxy's, its clients those of all its workers. A section `Shoal` says what is " +
+    "behind it. Groups that do not answer are left out.",
   role: "Always a primary without replicas, with offset 0.",
   lastsave: "The oldest of the groups.",
   bgsave: "At every group. An error says at which groups it was begun.",
@@ -97,16 +100,21 @@ export const DIFFERENCES: Readonly<Record<string, string>> = {
   "config|get":
     "Of one group. `port` and `requirepass` are the proxy's; `masterauth` and `masteruser` are " +
     "not shown. Not inside MULTI.",
-  "config|set": "At every group. Not for what would cut servers off (bind, port, requirepass, masterauth …).",
+  "config|set":
+    "At every group. What would cut servers off (bind, port, requirepass, masterauth …) can only be set to " +
+    "what CONFIG GET shows.",
   "config|rewrite": "At every group.",
   "config|resetstat": "At every group.",
   "slowlog|get":
     "All groups' entries, newest first. Numbers are unique over the groups; the client's name is " +
-    "the server's (`g1 host:port`), its address the proxy's. One group: as it is.",
-  "slowlog|len": "The sum.",
+    "the server's (`g1 host:port`), its address the proxy's. What went to all groups is shown once, by the " +
+    "group that took longest. One group: as it is.",
+  "slowlog|len": "As many as GET shows; `slowlog-max-len` counts per group.",
   "latency|latest": "Events of one name are one event.",
   "latency|history": "The samples of all groups by time.",
-  "latency|histogram": "Added up.",
+  "latency|histogram":
+    "Added up; for a command that goes to all groups, the slowest group's. Without what the proxy answers " +
+    "itself.",
   "latency|reset": "Events of one name count once.",
   "latency|graph": "One after the other, under the groups' names.",
   "latency|doctor": "As LATENCY GRAPH.",
@@ -129,9 +137,11 @@ export const DIFFERENCES: Readonly<Record<string, string>> = {
   auth: "Against the proxy's own users.",
   hello: "`version` is the servers', `id` the proxy's.",
   select: "16 databases.",
+  readonly: "Replicas may answer this connection's reads: docs/replica-reads.md.",
+  readwrite: "The primary answers this connection's reads.",
   "client|pause":
     "The proxy holds its own clients' requests, in all of its workers. Other proxies and the " +
-    "servers go on, so keys still expire. A function counts as a write, also with `no-writes`.",
+    "servers go on, so keys still expire.",
   "client|unpause": "In all workers of the proxy.",
   "client|list": "The proxy's clients, of all its workers.",
   "client|kill": "As CLIENT LIST.",
@@ -139,7 +149,9 @@ export const DIFFERENCES: Readonly<Record<string, string>> = {
   "client|no-touch": "Accepted, without effect.",
   "client|tracking":
     "Answered by the proxy; after a switch or the move of a slot the client is told to forget everything. " +
-    "NOLOOP with BCAST is accepted, but the client is told of its own writes too: " +
-    "rather too much than too little.",
-  acl: "The proxy's own users; see the proxy's configuration.",
+    "NOLOOP's requests go over connections of their own, by which servers tell its writes from others'; " +
+    "what it writes by BLPOP and its kin, or with WATCH, it may be told all the same. A key that is " +
+    "evicted may be told behind the reply of the command that evicted it. `tracking-table-max-keys`, " +
+    "when it is set through the proxy, counts per worker too.",
+  acl: "The proxy's users, in all its workers; changes go to every group's primary too (acl_forward).",
 };

@@ -105,8 +105,9 @@ function linesOf(group: string): string[] {
   });
 }
 
+/** COMMAND is a command by itself as well. */
 function isContainer(command: c.Command): boolean {
-  return (command.flags & c.FLAG_CONTAINER) !== 0;
+  return (command.flags & c.FLAG_CONTAINER) !== 0 && command.arity < -1;
 }
 
 /** The whole page. */
@@ -144,8 +145,8 @@ function introduction(usable: number, total: number): string[] {
     "  group every key is at home there, and nothing is cut.",
     "- **Group.** Commands go to the group's primary. The *home group* is the group of slot 0.",
     "- **Every group.** Sent to all primaries at once. If one fails, the answer is its error; if others have",
-    "  carried out a write by then, the error says which. Inside MULTI such a command is refused, except in",
-    "  a cluster of one group.",
+    "  carried out a write by then, the error says which. Inside MULTI some of them run and the others are",
+    "  refused (see MULTI), except in a cluster of one group.",
     "- **The proxy.** Answered without a server, or with requests of the proxy's own; MONITOR and SLOWLOG",
     "  don't show it.",
     "",

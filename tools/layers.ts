@@ -64,10 +64,17 @@ export const LAYERS: readonly Layer[] = [
     packages: [SCHEMAS, HTTP],
   },
   {
+    name: "verify",
+    machine: false,
+    only: ["base", "env", "topology", "redis"],
+    onlyReason: "it judges any Redis, so it shares nothing with what it judges but RESP and addresses",
+  },
+  {
     name: "cli",
     machine: true,
-    only: ["base", "env", "topology", "contract"],
-    onlyReason: "a command parses, calls the contract and prints; what the cluster does is the controller's",
+    only: ["base", "env", "topology", "contract", "verify"],
+    onlyReason:
+      "a command parses, calls contract or checker, prints; what the cluster does is the controller's",
     packages: [SCHEMAS, COMMANDER, TOML],
   },
   {

@@ -15,6 +15,7 @@ import { withLock } from "./setup/lock.mjs";
 import { installNpmPackages, npmPackagesFit } from "./setup/npm-packages.mjs";
 import { SetupError, onPath } from "./setup/machine.mjs";
 import { missingPrograms, packagesFor } from "./setup/programs.mjs";
+import { installPythonPackages, pythonPackagesFit } from "./setup/python-packages.mjs";
 
 const FLAGS = ["--packages-only", "--test", "--bench"];
 
@@ -69,10 +70,12 @@ function installPrograms(kinds) {
 
 function main() {
   const kinds = wantedKinds(process.argv.slice(2));
-  if (npmPackagesFit() && missingPrograms(kinds).length === 0) return;
+  const pythonFits = !kinds.includes("test") || pythonPackagesFit();
+  if (npmPackagesFit() && pythonFits && missingPrograms(kinds).length === 0) return;
   withLock(() => {
     if (!npmPackagesFit()) installNpmPackages();
     installPrograms(kinds);
+    if (!pythonFits) installPythonPackages();
   });
 }
 

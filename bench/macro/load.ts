@@ -47,6 +47,19 @@ export async function measure(target: Target, point: Point, requests: number): P
   return { ...parseCsv(csv), proxyCpuUs, serverCpuUs };
 }
 
+/** The mean of each value. */
+export function meanOf(samples: readonly Sample[]): Sample {
+  const of = (key: keyof Sample): number =>
+    samples.reduce((sum, sample) => sum + sample[key], 0) / samples.length;
+  return {
+    requestsPerSecond: of("requestsPerSecond"),
+    p50Ms: of("p50Ms"),
+    p99Ms: of("p99Ms"),
+    proxyCpuUs: of("proxyCpuUs"),
+    serverCpuUs: of("serverCpuUs"),
+  };
+}
+
 function argumentsFor(target: Target, point: Point, requests: number): string[] {
   const { operation, clients, pipeline } = point;
   const load = ["-c", String(clients), "-P", String(pipeline), "-n", String(requests)];

@@ -1,9 +1,10 @@
 /**
  * The comparison: every round measures every target at every point, right after one another, in an order that
  * rotates, and gives one ratio per point. A disturbance that lasts longer than a few seconds hits both sides
- * of a ratio; a shorter one is an outlier that the median passes over.
+ * of a ratio; a shorter one is an outlier that the median passes over. Every other round goes through the
+ * points backwards, so that none is measured always after the same one.
  */
-import { measure, type Point, type Sample } from "./load.ts";
+import { meanOf, measure, type Point, type Sample } from "./load.ts";
 import type { Progress } from "./progress.ts";
 import { type Spread, spreadOf } from "./statistics.ts";
 import type { Target, TargetName } from "./targets.ts";
@@ -14,7 +15,7 @@ export type SampleSpread = { readonly [Key in keyof Sample]: Spread };
 /** One point, over all rounds. */
 export interface Row {
   readonly point: Point;
-  /** Requests of one load. */
+  /** Requests of one load; at pipeline 1 a sample has several. */
   readonly requests: number;
   readonly targets: Readonly<Partial<Record<TargetName, SampleSpread>>>;
   /** The first target's value divided by that of the named one, round by round. */
@@ -32,14 +33,23 @@ export interface RatioSpread {
 export interface RoundsPlan {
   readonly points: readonly Point[];
   readonly rounds: number;
-  /** How long one load is meant to run. */
+  /** How long one load is meant to run; at pipeline 1, half as long. */
   readonly loadSeconds: number;
 }
 
 /** Loads of the first round, which warms up and tells how fast the targets are, in requests. */
 const WARM_UP_REQUESTS = { 1: 15_000, many: 150_000, mget: 2000 };
 
-/** How many loads `runRounds` will run: for the progress line. */
+/**
+ * What a request costs at pipeline 1 hangs on where the kernel puts proxy, servers and load: by how much
+ * each finds to do when it is woken, up to half as much again. Every load is put anew; so there a sample is
+ * the mean of several short loads, of every target alike.
+ */
+const PARTS_AT_PIPELINE_1 = 3;
+/** How long each of them runs, of what a load runs elsewhere. */
+const PART_SECONDS_SHARE = 0.5;
+
+/** How many samples `runRounds` will take: for the progress line. */
 export function loadsOf(plan: RoundsPlan, targetCount: number): number {
   return plan.points.length * targetCount * (plan.rounds + 1);
 }
@@ -56,13 +66,26 @@ export async function runRounds(
   for (let round = 0; round < plan.rounds; round++) {
     const order = targets.map((_, index) => targets[(index + round) % targets.length]);
     for (let at = 0; at < plan.points.length; at++) {
+      const index = round % 2 === 0 ? at : plan.points.length - 1 - at;
+      const point = plan.points[index];
       for (const target of order) {
-        progress.step(`round ${round + 1}/${plan.rounds}: ${describe(plan.points[at])}, ${target.name}`);
-        samples[at].get(target.name)?.push(await measure(target, plan.points[at], requests[at]));
+        progress.step(`round ${round + 1}/${plan.rounds}: ${describe(point)}, ${target.name}`);
+        samples[index].get(target.name)?.push(await takeSample(target, point, requests[index]));
       }
     }
   }
   return plan.points.map((point, at) => summarize(point, requests[at], samples[at]));
+}
+
+async function takeSample(target: Target, point: Point, requests: number): Promise<Sample> {
+  const parts: Sample[] = [];
+  for (let part = 0; part < partsOf(point); part++) parts.push(await measure(target, point, requests));
+  return meanOf(parts);
+}
+
+/** Loads of one sample. */
+function partsOf(point: Point): number {
+  return point.pipeline === 1 ? PARTS_AT_PIPELINE_1 : 1;
 }
 
 /**
@@ -81,7 +104,8 @@ async function warmUp(
     progress.step(`warm-up: ${describe(point)}, ${target.name}`);
     slowest = Math.min(slowest, (await measure(target, point, count)).requestsPerSecond);
   }
-  return Math.max(point.clients * point.pipeline, Math.round((slowest * loadSeconds) / 1000) * 1000);
+  const seconds = partsOf(point) === 1 ? loadSeconds : loadSeconds * PART_SECONDS_SHARE;
+  return Math.max(point.clients * point.pipeline, Math.round((slowest * seconds) / 100) * 100);
 }
 
 function summarize(point: Point, requests: number, samples: ReadonlyMap<TargetName, readonly Sample[]>): Row {

@@ -98,17 +98,19 @@ function rateTable(rows: readonly Row[]): Table {
 function mgetTable(rows: readonly Row[]): Table {
   const names = targetNames(rows);
   const proxies = names.filter((name) => name !== "bare");
+  const others = names.filter((name) => name !== "shoal");
   const cells = rows.map((row) => [
     String(row.point.clients),
     ...names.map((name) => {
       const rate = row.targets[name]?.requestsPerSecond.median;
       return number(rate === undefined ? undefined : (row.point.clients * 1e6) / rate, 0);
     }),
-    spread(timeRatio(row)),
+    ...others.map((name) => spread(timeRatio(row, name))),
     ...proxies.map((name) => number(row.targets[name]?.proxyCpuUs.median, 1)),
   ]);
   const times = names.map((name) => `${name}: µs per MGET`);
-  const head = ["clients", ...times, "time shoal / bare", ...proxies.map((name) => `${name}: CPU µs`)];
+  const ratios = others.map((name) => `time shoal / ${name}`);
+  const head = ["clients", ...times, ...ratios, ...proxies.map((name) => `${name}: CPU µs`)];
   return { head, rows: cells };
 }
 

@@ -14,7 +14,7 @@ import { freePort, type Served, type Workbench } from "./workbench.ts";
 const SHOAL = join(import.meta.dirname, "../../bin/shoal");
 const SLOTS = 1024;
 
-export type TargetName = "shoal" | "portable" | "nutcracker" | "bare";
+export type TargetName = "shoal" | "portable" | "nutcracker" | "bare" | "replica" | "async";
 
 export interface Target {
   readonly name: TargetName;
@@ -40,14 +40,17 @@ export function bareTarget(server: Served): Target {
   return { name: "bare", port: server.port, proxyPid: null, serverPids: [server.pid], stop: server.stop };
 }
 
-/** Shoal as it is run in production, with a fixed map: one worker, one group per server. */
+/**
+ * Shoal as it is run in production, with a fixed map: one worker, one group per server. `options`: the map's.
+ */
 export async function startShoal(
   bench: Workbench,
   servers: readonly Served[],
-  name: "shoal" | "portable" = "shoal",
+  name: "shoal" | "portable" | "replica" | "async" = "shoal",
+  options: ClusterMap["options"] = {},
 ): Promise<Target> {
   const port = await freePort();
-  const mapFile = bench.writeFile(`map-${port}.json`, JSON.stringify(mapOf(servers)));
+  const mapFile = bench.writeFile(`map-${port}.json`, JSON.stringify({ ...mapOf(servers), options }));
   const config = [
     `listen = "127.0.0.1:${port}"`,
     `map_file = ${JSON.stringify(mapFile)}`,

@@ -11,6 +11,7 @@ import { ReplyScanner } from "../../src/resp/reply-scanner.ts";
 import { RequestScanner } from "../../src/resp/request-scanner.ts";
 import { slotOf } from "../../src/routing/slot-of.ts";
 import type { MicroCase } from "./measure-case.ts";
+import { mgetCases } from "./mget-cases.ts";
 
 /** Different inputs per iteration: more than a branch predictor learns by heart at once. */
 const INPUTS = 256;
@@ -186,5 +187,6 @@ export function allCases(): MicroCase[] {
     outputCase("output queue: append 5 bytes", 5),
     outputCase("output queue: append 71 bytes", 71),
     ...queueCases(),
+    ...mgetCases(),
   ];
 }

@@ -16,12 +16,15 @@ import {
   helpControllerConfig,
   listenOf,
   parseControllerConfig,
+  serverTlsOf,
 } from "../controller/controller-config.ts";
 import type { HttpHandler } from "../env/http.ts";
 import { systemClock } from "../platform/clock.ts";
+import { systemHttpClient } from "../platform/http/http-client.ts";
 import { systemHttpServer } from "../platform/http/http-server.ts";
 import { createPinoLog } from "../platform/pino-log.ts";
 import { PortableNet } from "../platform/portable/portable-net.ts";
+import { systemScriptRunner } from "../platform/processes/run-script.ts";
 import { onStopSignal } from "../platform/processes/signals.ts";
 import { systemRandom } from "../platform/random.ts";
 import { systemTimers } from "../platform/timers.ts";
@@ -42,7 +45,9 @@ export async function startController(config: ControllerConfig): Promise<Running
     clock: systemClock,
     timers: systemTimers,
     random: systemRandom,
-    net: new PortableNet(systemTimers),
+    net: new PortableNet(systemTimers, serverTlsOf(config)),
+    http: systemHttpClient,
+    scripts: systemScriptRunner,
     log,
   };
   await mkdir(dirname(config["store.path"]), { recursive: true });

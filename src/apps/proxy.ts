@@ -55,6 +55,7 @@ async function run(source: { readonly file: string; readonly text: string }): Pr
   });
   const link = config.map_file === "" ? makeLink(env, config, master) : null;
   const first = link === null ? await readMapFile(config.map_file) : await link.start();
+  if (link !== null && link.login !== null) master.setLogin(link.login);
   if (first === null) log.info("waiting-for-map", { controllers: config.controllers.join(" ") });
   else master.setMap(first);
   try {
@@ -83,9 +84,12 @@ function makeLink(
     controllers: config.controllers,
     token: config.controller_token === "" ? null : config.controller_token,
     mapFile: config.state_dir === "" ? "" : resolve(config.state_dir, "map.json"),
+    loginFile: config.state_dir === "" ? "" : resolve(config.state_dir, "login.json"),
   };
   return new ProxyLink(env, options, {
     onMap: (map) => master.setMap(map),
+    onLogin: (login) => master.setLogin(login),
+    onControl: (lost) => master.setControlLost(lost),
     report: () => reportOf(master.status(), process.pid),
   });
 }

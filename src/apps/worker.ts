@@ -5,6 +5,8 @@
  *   ─▶ exit
  */
 import { DataPlane } from "../proxy/data-plane.ts";
+import type { ServerLogin } from "../contract/schemas.ts";
+import type { ProxyConfig } from "../proxy/proxy-config.ts";
 import type { MasterMessage, WorkerMessage } from "../proxy/master/worker-messages.ts";
 import { createWorkerEnv } from "../platform/worker-env.ts";
 import { answerPeer, MasterPeers } from "../proxy/worker-peers.ts";
@@ -21,7 +23,9 @@ const send = (message: WorkerMessage): void => {
 };
 
 function start(message: Extract<MasterMessage, { type: "start" }>): (message: MasterMessage) => void {
-  const { config, worker, map, users = [] } = message;
+  const { worker, map, users = [] } = message;
+  const config = { ...message.config };
+  if (message.login !== undefined) useLogin(config, message.login);
   const { env, stopLoop } = createWorkerEnv(
     config.io,
     config.log_level,
@@ -32,10 +36,13 @@ function start(message: Extract<MasterMessage, { type: "start" }>): (message: Ma
   const plane = new DataPlane(env, config, { pid: process.pid, worker, version: VERSION }, peers, {
     onMapSettled: ({ version, term }) => send({ type: "ack", version, term }),
   });
+  plane.sights.onChange = () => send({ type: "servers", servers: plane.sights.all() });
   plane.applyMap(map);
   plane.users.merge(users);
   send({ type: "ready", address: plane.listen() });
-  env.timers.every(STATS_PERIOD_MS, () => send({ type: "stats", counters: plane.stats() }));
+  env.timers.every(STATS_PERIOD_MS, () =>
+    send({ type: "stats", counters: plane.stats(), slotCalls: plane.slots.sampler.take() }),
+  );
 
   let draining = false;
   const drain = (): void => {
@@ -56,6 +63,8 @@ function start(message: Extract<MasterMessage, { type: "start" }>): (message: Ma
     if (next.type === "drain") drain();
     else if (next.type === "answers") peers.answered(next.id, next.answers);
     else if (next.type === "users") plane.users.merge(next.records);
+    else if (next.type === "login") useLogin(config, next.login ?? message.config);
+    else if (next.type === "control") plane.writeStop.setControlLost(next.lost);
     else if (next.type === "ask")
       send({ type: "answer", id: next.id, answer: answerPeer(plane, next.question) });
     else if (next.type === "map") {
@@ -66,6 +75,15 @@ function start(message: Extract<MasterMessage, { type: "start" }>): (message: Ma
       }
     }
   };
+}
+
+/** Whoever connects to a server reads the configuration at that moment: from now on, this login. */
+function useLogin(
+  config: { server_username: string; server_password: string },
+  login: ServerLogin | ProxyConfig,
+): void {
+  config.server_username = "user" in login ? login.user : login.server_username;
+  config.server_password = "user" in login ? login.password : login.server_password;
 }
 
 let handle: ((message: MasterMessage) => void) | null = null;

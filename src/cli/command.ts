@@ -1,5 +1,6 @@
 /** A command as a row: main.ts makes the parser and the help of it, so the two can't differ. */
 import type { HttpClient } from "../env/http.ts";
+import type { VerifyEnv } from "../verify/worker.ts";
 import type { Machine } from "./machine.ts";
 
 /** One option. `flags` in commander's spelling: "--groups <number>". */
@@ -24,8 +25,9 @@ export interface OptionRow {
 export type OptionValues = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export interface CommandRow {
+  /** "status", or "group add" for the command add of group. */
   readonly name: string;
-  /** "<key...>", or empty. */
+  /** "<group> [replica...]", or empty. */
   readonly argument: string;
   readonly summary: string;
   /** A line, and what it does. */
@@ -49,6 +51,12 @@ export interface World {
   printError(text: string): void;
   /** Whether a person reads what `printError` prints. */
   readonly interactive: boolean;
+  /** Puts `text` in place of what it put there before, without a line end; only when `interactive`. */
+  redraw(text: string): void;
+  /** Asks the person and comes back with the line; null when there is nobody to ask. */
+  readonly ask: ((question: string) => Promise<string>) | null;
+  /** What the consistency checker runs on. */
+  readonly verifyEnv: VerifyEnv;
   readonly runProxy: RunDaemon;
   readonly runController: RunDaemon;
 }

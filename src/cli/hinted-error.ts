@@ -22,5 +22,9 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
 /** The advice that goes with an error, or null. */
 export function hintFor(error: unknown): string | null {
   if (error instanceof HintedError) return error.hint;
-  return error instanceof ShoalError ? (HINTS[error.code] ?? null) : null;
+  if (!(error instanceof ShoalError)) return null;
+  // What a controller could not reach is another matter than a controller that can't be reached: it says so
+  // itself.
+  if (error.code === "UNREACHABLE" && !error.message.startsWith("Cannot reach http")) return null;
+  return HINTS[error.code] ?? null;
 }

@@ -8,7 +8,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 import { ERROR_CODES, ShoalError, errorCodeOf, errorTextOf } from "../base/shoal-error.ts";
 import type { CommandRow, OptionRow, OptionValues, World } from "./command.ts";
 import { JSON_OPTION } from "./command.ts";
-import { COMMANDS } from "./commands.ts";
+import { COMMANDS, FAMILY_SUMMARIES } from "./commands.ts";
 import { hintFor } from "./hinted-error.ts";
 
 /** For an error that is none of ours: a bug. */
@@ -50,25 +50,70 @@ function makeProgram(world: World, done: (status: number) => void): Command {
     .version(world.version, "--version", "print the version")
     .helpOption("--help", "print this help")
     .helpCommand("help [command]", "print the help of a command")
-    .addHelpText("after", examplesText(COMMANDS.map((row) => row.examples[0])));
+    .addHelpText("after", examplesText(COMMANDS.filter(isTopLevel).map((row) => row.examples[0])));
   quiet(program, world);
-  for (const row of COMMANDS) program.addCommand(makeCommand(row, world, done));
+  addCommands(program, world, done);
   // Without a command the help is the answer.
   program.action(() => program.help());
   return program;
 }
 
+/** The help of the whole is a page, not a book: `shoal group --help` has the rest. */
+function isTopLevel(row: CommandRow): boolean {
+  return !row.name.includes(" ");
+}
+
+/**
+ * A row named "group add" becomes the command add of group. Where a row is named "slot" as well, `shoal slot`
+ * does that when no command of its own follows: options then belong to whom they follow.
+ */
+function addCommands(program: Command, world: World, done: (status: number) => void): void {
+  const families = new Map<string, CommandRow[]>();
+  for (const row of COMMANDS) {
+    const [first] = row.name.split(" ");
+    families.set(first, [...(families.get(first) ?? []), row]);
+  }
+  for (const [name, rows] of families) {
+    const own = rows.find((row) => row.name === name);
+    const others = rows.filter((row) => row !== own);
+    const parent = own === undefined ? makeFamily(name, others, world) : makeCommand(own, world, done);
+    if (others.length > 0) parent.enablePositionalOptions().helpCommand(false);
+    for (const row of others) parent.addCommand(makeCommand(row, world, done));
+    program.addCommand(parent);
+  }
+  program.enablePositionalOptions();
+}
+
+/** A command that does nothing but hold others: alone it prints its help. */
+function makeFamily(name: string, rows: readonly CommandRow[], world: World): Command {
+  const command = new Command(name)
+    .summary(FAMILY_SUMMARIES[name] ?? rows.map((row) => row.name.slice(name.length + 1)).join(", "))
+    .helpOption("--help", "print this help")
+    .addHelpText("after", examplesText(rows.map((row) => row.examples[0])));
+  command.description(command.summary());
+  quiet(command, world);
+  command.action(() => {
+    const [word] = command.args;
+    if (word === undefined) command.help();
+    const known = rows.map((row) => row.name.slice(name.length + 1)).join(", ");
+    throw new ShoalError("INVALID_ARGUMENT", `Cannot run shoal ${name} ${word}: want one of ${known}`);
+  });
+  return command.allowExcessArguments().allowUnknownOption();
+}
+
 function makeCommand(row: CommandRow, world: World, done: (status: number) => void): Command {
-  const command = new Command(row.name)
+  const command = new Command(row.name.split(" ").at(-1))
     .summary(row.summary)
     .description(row.summary)
     .helpOption("--help", "print this help")
     .addHelpText("after", examplesText(row.examples));
   quiet(command, world);
-  if (row.argument !== "") command.argument(row.argument);
+  for (const argument of row.argument.split(" ").filter((word) => word !== "")) command.argument(argument);
   for (const option of [...row.options, JSON_OPTION]) command.addOption(makeOption(option));
   command.action(async () => {
-    done(await row.run(world, command.opts<OptionValues>(), command.args));
+    // With the options of `shoal slot`, so that `shoal slot --json list` means the same as `slot list
+    // --json`.
+    done(await row.run(world, command.optsWithGlobals<OptionValues>(), command.args));
   });
   return command;
 }

@@ -14,6 +14,10 @@ export const slotCommand: CommandRow = {
   examples: [
     ["shoal slot user:1 user:2", "slot, group and primary of each"],
     ["shoal slot '{user:1}:cart'", "what stands in braces decides alone"],
+    [
+      "shoal slot '{list}'",
+      "a key that is named like a command (list, move, assign): in braces it has the same slot",
+    ],
   ],
   options: [DIR_OPTION, CONTROL_OPTION],
   async run(world, options, keys) {

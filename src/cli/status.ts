@@ -1,9 +1,11 @@
 /** `shoal status`: the whole cluster at a glance. */
 import { fetchStatus } from "../contract/client.ts";
+import { fetchMoves } from "../contract/move-client.ts";
 import type { ClusterStatus } from "../contract/schemas.ts";
 import { type CommandRow, CONTROL_OPTION, DIR_OPTION } from "./command.ts";
 import { formatBytes, formatTable } from "./print-table.ts";
 import { controllerTarget } from "./target.ts";
+import { formatMoves } from "./topology/moves.ts";
 
 export const statusCommand: CommandRow = {
   name: "status",
@@ -15,8 +17,16 @@ export const statusCommand: CommandRow = {
   ],
   options: [DIR_OPTION, CONTROL_OPTION],
   async run(world, options) {
-    const status = await fetchStatus(world.http, await controllerTarget(world, options));
-    world.print(options.json ? JSON.stringify(status, null, 2) : formatStatus(status));
+    const target = await controllerTarget(world, options);
+    const status = await fetchStatus(world.http, target);
+    if (options.json) {
+      world.print(JSON.stringify(status, null, 2));
+      return 0;
+    }
+    // An older controller, or one that does not lead, may have nothing to say about them.
+    const moves = await fetchMoves(world.http, target).catch(() => null);
+    const moving = moves !== null && moves.moves.length > 0;
+    world.print(moving ? `${formatStatus(status)}\n\n${formatMoves(moves)}` : formatStatus(status));
     return 0;
   },
 };
@@ -59,7 +69,7 @@ function groupsTable(status: ClusterStatus): string {
       "primary",
       primary.addr,
       pidText(primary.pid),
-      group.state,
+      stateText(group),
       "-",
       slotsOf(status, group.id),
     ]);
@@ -69,6 +79,12 @@ function groupsTable(status: ClusterStatus): string {
     }
   }
   return formatTable([["GROUP", "ROLE", "ADDRESS", "PID", "STATE", "LAG", "SLOTS"], ...rows]);
+}
+
+/** "ok", and what is not to be seen in the other columns. */
+function stateText({ state, protected: safe, switching, replicas }: ClusterStatus["groups"][number]): string {
+  if (switching !== undefined) return `${state}, ${switching}`;
+  return safe === false && replicas.length > 0 && state !== "down" ? `${state}, unprotected` : state;
 }
 
 /** "0-340 512-600→g2": where slots are leaving, the arrow says where to. */

@@ -69,6 +69,7 @@ export const OVERRIDES: Readonly<Record<string, Override>> = {
   "config|rewrite": TO_ALL,
   slowlog: FAN_OUT,
   "slowlog|get": OWN_MERGE,
+  "slowlog|len": OWN_MERGE,
   latency: FAN_OUT,
   "latency|doctor": OWN_MERGE,
   "latency|graph": OWN_MERGE,
@@ -101,7 +102,7 @@ export const OVERRIDES: Readonly<Record<string, Override>> = {
   command: ANY,
   pfselftest: ANY,
 
-  // What a session is made of. READONLY, READWRITE and ASKING come from cluster clients: nothing changes.
+  // What a session is made of. READONLY and READWRITE mean what they mean in a Redis Cluster.
   auth: PROXY,
   hello: PROXY,
   select: PROXY,

@@ -31,7 +31,8 @@ export interface ControllerTarget {
   readonly timeoutMs?: number;
 }
 
-interface CallOptions {
+/** What a call hands along. */
+export interface CallOptions {
   readonly parameters?: Readonly<Record<string, string>>;
   /** Already encoded: "key=a%20b". */
   readonly query?: string;
@@ -79,17 +80,27 @@ export async function openMapStream(
   proxyId: string,
   signal: AbortSignal,
 ): Promise<ReadableStream<Uint8Array>> {
-  const options = { query: `proxy=${encodeURIComponent(proxyId)}`, signal, stream: true };
-  const response = await send(http, target, ROUTES.mapStream, options);
-  if (!response.ok)
-    throw errorOf(target, ROUTES.mapStream, response.status, await readText(target, response));
+  const query = `proxy=${encodeURIComponent(proxyId)}`;
+  return openStream(http, target, ROUTES.mapStream, { query, signal, stream: true });
+}
+
+/** The body of an answer without an end. */
+export async function openStream(
+  http: HttpClient,
+  target: ControllerTarget,
+  route: Route,
+  options: CallOptions,
+): Promise<ReadableStream<Uint8Array>> {
+  const response = await send(http, target, route, options);
+  if (!response.ok) throw errorOf(target, route, response.status, await readText(target, response));
   if (response.body === null) {
-    throw new ShoalError("PROTOCOL", `Cannot follow the map of ${target.url}: the answer has no body`);
+    throw new ShoalError("PROTOCOL", `Cannot follow ${target.url}${route.path}: the answer has no body`);
   }
   return response.body;
 }
 
-async function callJson<Schema extends z.ZodType>(
+/** Any route, its answer checked by `schema`. */
+export async function callJson<Schema extends z.ZodType>(
   http: HttpClient,
   target: ControllerTarget,
   route: Route,

@@ -32,6 +32,19 @@ export function percentDecodeBytes(text: string): Uint8Array {
   return Uint8Array.from(bytes);
 }
 
+/** RFC 4648 section 5, without padding. */
+export function encodeBase64Url(bytes: Uint8Array): string {
+  let text = "";
+  for (let i = 0; i < bytes.length; i += 3) {
+    const left = bytes.length - i;
+    const three = (bytes[i] << 16) | ((bytes[i + 1] ?? 0) << 8) | (bytes[i + 2] ?? 0);
+    for (let digit = 0; digit < Math.min(left, 3) + 1; digit++) {
+      text += BASE64URL[(three >> (18 - 6 * digit)) & 63];
+    }
+  }
+  return text;
+}
+
 /** RFC 4648 section 5, padding optional. @throws ShoalError INVALID_ARGUMENT */
 export function decodeBase64Url(text: string): Uint8Array {
   const bytes: number[] = [];

@@ -2,7 +2,6 @@
  * The HTTP API, version 1, as a table: the controller serves it, the clients call it, the description is
  * printed from it. Paths under /api/v1 keep their meaning; what breaks a client goes under /api/v2.
  */
-import type { z } from "zod";
 import {
   clusterMapSchema,
   healthSchema,
@@ -12,6 +11,13 @@ import {
   slotAnswerSchema,
   statusSchema,
 } from "./schemas.ts";
+import { CHECK_ROUTES } from "./check-routes.ts";
+import { FAILOVER_ROUTES } from "./failover-routes.ts";
+import { GROUP_ROUTES } from "./group-routes.ts";
+import { MOVE_ROUTES } from "./move-routes.ts";
+import { READ, type Route } from "./route.ts";
+
+export type { Route } from "./route.ts";
 
 /** Headers on every answer, so that a client always knows whom it talked to and under which term. */
 export const ANSWER_HEADERS = {
@@ -20,30 +26,11 @@ export const ANSWER_HEADERS = {
   term: "shoal-term",
 } as const;
 
-export interface Route {
-  readonly method: "GET" | "POST";
-  /** `:name` stands for a path parameter. */
-  readonly path: string;
-  readonly summary: string;
-  /** Whether the bearer token is asked for, when one is configured. */
-  readonly needsToken: boolean;
-  /** Query parameters: name → what it is. All optional for the parser; the handler says which is missing. */
-  readonly query: Readonly<Record<string, string>>;
-  readonly body: z.ZodType | null;
-  readonly answerType: "application/json" | "application/x-ndjson" | "text/plain";
-  /** The answer, or one line of it for a stream; null where it is not ours to describe. */
-  readonly answer: z.ZodType | null;
-}
-
-const READ = {
-  method: "GET",
-  needsToken: true,
-  query: {},
-  body: null,
-  answerType: "application/json",
-} as const;
-
 export const ROUTES = {
+  ...GROUP_ROUTES,
+  ...MOVE_ROUTES,
+  ...FAILOVER_ROUTES,
+  ...CHECK_ROUTES,
   status: {
     ...READ,
     path: "/api/v1/status",

@@ -15,6 +15,7 @@ export const REPORT_LIMITS = {
   workersMax: 1024,
   serversMax: 16384,
   countersMax: 256,
+  slotsMax: 16384,
   textCharsMax: 512,
 } as const;
 
@@ -36,7 +37,14 @@ export const clusterMapSchema = z.object({
   hash: z.literal("crc32"),
   slots: count,
   groups: z.array(
-    z.object({ id: z.string(), number: count, primary: address, replicas: z.array(address).readonly() }),
+    z.object({
+      id: z.string(),
+      number: count,
+      primary: address,
+      replicas: z.array(address).readonly(),
+      zones: z.record(z.string(), z.string()).optional(),
+      held: z.boolean().optional(),
+    }),
   ),
   ranges: z.array(slotRangeSchema),
   options: z.record(z.string(), z.union([z.string(), z.number(), z.boolean()])),
@@ -55,6 +63,7 @@ export const proxyStateSchema = z.enum(["serving", "draining", "lost"]);
  *   connecting    told to follow, link not up (yet)
  *   unwired       up, but does not follow the group's primary
  *   loading       reads its own files after a start
+ *   suspect       does not answer, but not yet for `down_after_ms`
  *   down          does not answer
  *   unknown       not asked yet
  */
@@ -64,11 +73,12 @@ export const replicaStateSchema = z.enum([
   "connecting",
   "unwired",
   "loading",
+  "suspect",
   "down",
   "unknown",
 ]);
 
-export const groupStateSchema = z.enum(["ok", "degraded", "down", "unknown"]);
+export const groupStateSchema = z.enum(["ok", "degraded", "suspect", "down", "unknown"]);
 
 /** `shoal status --json`. */
 export const statusSchema = z.object({
@@ -89,6 +99,11 @@ export const statusSchema = z.object({
     z.object({
       id: z.string(),
       state: groupStateSchema,
+      protected: z
+        .boolean()
+        .optional()
+        .describe("whether a replica is in sync, so that the group would survive the loss of its primary"),
+      switching: z.string().optional().describe("the switch that is under way, in words"),
       primary: z.object({ addr: address, pid: processId.nullable() }),
       replicas: z.array(
         z.object({
@@ -101,6 +116,10 @@ export const statusSchema = z.object({
     }),
   ),
   slots: z.object({ count, ranges: z.array(slotRangeSchema) }),
+  safeMode: z
+    .array(z.string())
+    .optional()
+    .describe("why no primary is replaced automatically now, and what to do; empty: it would be"),
   problems: z.array(z.string()).describe("what a person should look at, one sentence each"),
 });
 
@@ -119,11 +138,20 @@ export const proxyReportSchema = z.object({
   state: z.enum(["serving", "draining"]),
   workers: z.array(z.object({ pid: processId })).max(REPORT_LIMITS.workersMax),
   map: mapIdentitySchema.nullable().describe("the map that every worker serves by; null before the first"),
+  login: count
+    .nullable()
+    .optional()
+    .describe("sinceVersion of the login that every worker has at the servers; null: not all have one"),
   servers: z.array(serverSightSchema).max(REPORT_LIMITS.serversMax),
   counters: z
     .record(z.string().max(64), z.number())
     .refine((all) => Object.keys(all).length <= REPORT_LIMITS.countersMax, "too many counters")
     .describe("totals since the proxy started, by name"),
+  slotCalls: z
+    .record(z.string().max(5), count)
+    .refine((all) => Object.keys(all).length <= REPORT_LIMITS.slotsMax, "too many slots")
+    .optional()
+    .describe("calls by slot since the proxy started, from samples; slots without any are left out"),
 });
 
 /** The answer to a report. */
@@ -156,6 +184,13 @@ export const errorAnswerSchema = z.object({
   error: z.object({ code: z.enum(errorCodes), message: z.string() }),
 });
 
+/** The user that a proxy is at the servers. Secret: only in the stream of that proxy. */
+export const serverLoginSchema = z.object({
+  user: z.string().min(1),
+  password: z.string().min(1),
+  sinceVersion: count.describe("to be used only by who serves by this version of the map or a later one"),
+});
+
 /** One line of the map stream. */
 export const mapStreamLineSchema = z.discriminatedUnion("type", [
   z.object({ type: z.literal("map"), term: count, leader: z.string().nullable(), map: clusterMapSchema }),
@@ -167,6 +202,10 @@ export const mapStreamLineSchema = z.discriminatedUnion("type", [
       .nullable()
       .describe("the map in force; a proxy with an older one has missed something"),
   }),
+  z.object({
+    type: z.literal("login"),
+    login: serverLoginSchema.nullable().describe("null: the proxy's own configuration says who it is"),
+  }),
 ]);
 
 export type ClusterStatus = z.infer<typeof statusSchema>;
@@ -175,6 +214,7 @@ export type ReportAnswer = z.infer<typeof reportAnswerSchema>;
 export type SlotAnswer = z.infer<typeof slotAnswerSchema>;
 export type Health = z.infer<typeof healthSchema>;
 export type MapIdentity = z.infer<typeof mapIdentitySchema>;
+export type ServerLogin = z.infer<typeof serverLoginSchema>;
 export type MapStreamLine = z.infer<typeof mapStreamLineSchema>;
 export type ReplicaState = z.infer<typeof replicaStateSchema>;
 export type ProxyState = z.infer<typeof proxyStateSchema>;

@@ -123,6 +123,15 @@ export class ClusterState implements Service {
     });
   }
 
+  /**
+   * Asks the store whether we still lead, for what is done outside of it: a process that was stopped for a
+   * while believes that it does until it asks. @throws ShoalError NOT_LEADER, STORE
+   */
+  async confirmLeading(): Promise<void> {
+    const leader = await this.#store.readLeadership();
+    if (this.#term === null || leader?.term !== this.#term) throw this.#notLeader("act");
+  }
+
   /** A failed change does not stop the ones behind it. */
   #inOrder(work: () => Promise<void>): Promise<void> {
     const done = this.#queue.then(work);

@@ -11,6 +11,15 @@ describe("parseControllerConfig", () => {
     expect(config.groups).toEqual([group, { id: "g2", primary: "127.0.0.1:3", replicas: [] }]);
   });
 
+  test("the options of a new cluster are checked as those that are set later", () => {
+    const options = { hold_timeout_ms: 500, acks: "replica 1" };
+    expect(parse({ cluster: { groups: [group], options } }).options).toEqual(options);
+    expect(parse({ cluster: { groups: [group] } }).options).toEqual({});
+    expect(() => parse({ cluster: { options: { ack: 1 } } })).toThrow("did you mean acks?");
+    expect(() => parse({ cluster: { options: [] } })).toThrow("want a table: [cluster.options]");
+    expect(helpControllerConfig()).toContain('#acks = "async"');
+  });
+
   test.each([
     [{ listen: "10.0.0.1:18080" }, "listen: 10.0.0.1:18080 is not loopback: set token"],
     [{ listen: "18080" }, 'listen: "18080": want host:port'],

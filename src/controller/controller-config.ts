@@ -13,9 +13,11 @@ import {
   parseConfig,
 } from "../base/config-table.ts";
 import { errorTextOf } from "../base/shoal-error.ts";
+import type { TlsClientOptions } from "../env/net.ts";
 import { LEASE_MS_MAX } from "../store/lease-decision.ts";
 import { createTopology, type ClusterSpec, type GroupSpec } from "../topology/change-topology.ts";
 import { SLOT_COUNTS, parseAddress } from "../topology/cluster-map.ts";
+import { CLUSTER_OPTIONS, type OptionValue, checkOptions } from "../topology/cluster-options.ts";
 
 export const CONTROLLER_CONFIG = {
   id: { type: "string", default: "c1", doc: "Name of this controller; no other controller may have it." },
@@ -59,6 +61,43 @@ export const CONTROLLER_CONFIG = {
     max: 600_000,
     doc: "A proxy that has not reported for so long counts as lost. Proxies report every second.",
   },
+  proxy_logins: {
+    type: "choice",
+    default: "managed",
+    values: ["managed", "off"],
+    doc:
+      "managed: each proxy is a user of its own at every server, so that a silent one can be shut out " +
+      "(Redis 6 and later). off: proxies sign in by their own configuration; " +
+      "a silent one stops moves until somebody has looked.",
+  },
+  lock_timeout_ms: {
+    type: "int",
+    default: 1000,
+    min: 50,
+    max: 60_000,
+    doc: "How long slots that are about to be moved may be locked for every proxy to acknowledge it.",
+  },
+  move_call_ms: {
+    type: "int",
+    default: 10,
+    min: 1,
+    max: 1000,
+    doc: "How long one call that moves keys may take: source and target serve nobody meanwhile.",
+  },
+  move_latency_bound_ms: {
+    type: "int",
+    default: 5,
+    min: 1,
+    max: 10_000,
+    doc: "Keys are moved more slowly while the 99th percentile of the source's latency is over it.",
+  },
+  move_block_limit_ms: {
+    type: "int",
+    default: 100,
+    min: 1,
+    max: 600_000,
+    doc: "A slot with a key that would block its servers for longer is not moved, unless that is forced.",
+  },
   health_period_ms: {
     type: "int",
     default: 1000,
@@ -71,7 +110,58 @@ export const CONTROLLER_CONFIG = {
     default: 2000,
     min: 50,
     max: 60_000,
-    doc: "How long a server may take to connect or to answer a command before it counts as down.",
+    doc: "How long a server may take to connect or to answer a command.",
+  },
+  down_after_ms: {
+    type: "int",
+    default: 3000,
+    min: 200,
+    max: 600_000,
+    doc: "A server that has not answered for so long is down; so long scripts want a shorter lua-time-limit.",
+  },
+  failover: {
+    type: "choice",
+    default: "automatic",
+    values: ["automatic", "manual"],
+    doc: "Whether a dead primary is replaced by itself, or by `shoal failover` only.",
+  },
+  quorum: {
+    type: "int",
+    default: 0,
+    min: 0,
+    max: 1000,
+    doc: "Controllers and proxies that must see a primary down before it is replaced. 0: more than half.",
+  },
+  safe_mode_groups: {
+    type: "int",
+    default: 0,
+    min: 0,
+    max: 4095,
+    doc: "When more groups are silent at once, none is replaced by itself. 0: half, from 3 groups on.",
+  },
+  replication_login: {
+    type: "choice",
+    default: "managed",
+    values: ["managed", "off"],
+    doc: "managed: replicas sign in by a user of ours, so that none copies an empty primary. off: not.",
+  },
+  notify_webhook: {
+    type: "string",
+    default: "",
+    secret: true,
+    doc: "URL that events which a person should know of are posted to, as JSON. Empty: none.",
+  },
+  notify_script: {
+    type: "string",
+    default: "",
+    doc: "Program that is run for each of those events, the JSON on its standard input. Empty: none.",
+  },
+  notify_timeout_ms: {
+    type: "int",
+    default: 5000,
+    min: 100,
+    max: 300_000,
+    doc: "How long webhook and script may take.",
   },
   server_username: {
     type: "string",
@@ -84,6 +174,34 @@ export const CONTROLLER_CONFIG = {
     secret: true,
     doc: "Password towards the redis-servers. Empty: none.",
   },
+  server_tls: {
+    type: "bool",
+    default: false,
+    doc: "Whether the controller goes to the redis-servers by TLS: all of them, at the ports of the groups.",
+  },
+  server_tls_ca_file: {
+    type: "string",
+    default: "",
+    doc: "Who may have signed the servers' certificates (PEM). Empty: those that the machine trusts.",
+  },
+  server_tls_cert_file: {
+    type: "string",
+    default: "",
+    doc: "The certificate that the controller shows to servers which want one (PEM). Empty: none.",
+  },
+  server_tls_key_file: {
+    type: "string",
+    default: "",
+    doc: "The private key of that certificate (PEM).",
+  },
+  server_tls_verify: {
+    type: "choice",
+    default: "ca",
+    values: ["ca", "name", "none"],
+    doc:
+      "What of a server's certificate is checked: ca (who has signed it), " +
+      "name (also that it is for the address of the group), none.",
+  },
   log_level: {
     type: "choice",
     default: "info",
@@ -95,6 +213,8 @@ export const CONTROLLER_CONFIG = {
 export interface ControllerConfig extends ConfigOf<typeof CONTROLLER_CONFIG> {
   /** What an empty store is filled with; empty when the store is expected to hold a cluster. */
   readonly groups: readonly GroupSpec[];
+  /** Likewise: the cluster-wide options of a new cluster. */
+  readonly options: ClusterSpec["options"];
 }
 
 const GROUP_KEYS = ["id", "primary", "replicas"];
@@ -110,7 +230,15 @@ const GROUPS_HELP = `
 
 /** For `--help-config`. */
 export function helpControllerConfig(): string {
-  return helpConfig(CONTROLLER_CONFIG, "Configuration of shoal controller") + GROUPS_HELP;
+  return helpConfig(CONTROLLER_CONFIG, "Configuration of shoal controller") + GROUPS_HELP + optionsHelp();
+}
+
+function optionsHelp(): string {
+  const rows = Object.entries(CLUSTER_OPTIONS).map(([name, row]) => {
+    return `# ${row.doc}\n#${name} = ${JSON.stringify(row.default)}`;
+  });
+  const head = "# The options that a new cluster begins with; `shoal options set` changes them later.";
+  return `\n${head}\n#[cluster.options]\n${rows.join("\n")}\n`;
 }
 
 /**
@@ -122,7 +250,7 @@ export function parseControllerConfig(
   source: ConfigSource,
 ): ControllerConfig {
   const { cluster, ...others } = values as { cluster?: Record<string, unknown> };
-  const { groups, ...clusterOthers } = cluster ?? {};
+  const { groups, options, ...clusterOthers } = cluster ?? {};
   const rows = parseConfig(
     CONTROLLER_CONFIG,
     cluster === undefined ? others : { ...others, cluster: clusterOthers },
@@ -131,6 +259,7 @@ export function parseControllerConfig(
   const config: ControllerConfig = {
     ...rows,
     groups: groups === undefined ? [] : parseGroups(groups, source),
+    options: options === undefined ? {} : parseOptions(options, source),
   };
   if (!/^[A-Za-z0-9._-]{1,64}$/.test(config.id)) {
     throw configError(
@@ -157,9 +286,25 @@ export function listenOf(config: ControllerConfig): { host: string; port: number
   return { host: parseAddress(config.listen.replace(/:0$/, ":1")).host, port };
 }
 
+/** How the controller goes to the servers by TLS; null: it does not. Files are read by the transport only. */
+export function serverTlsOf(config: ControllerConfig): TlsClientOptions | null {
+  if (!config.server_tls) return null;
+  return {
+    caFile: config.server_tls_ca_file,
+    certFile: config.server_tls_cert_file,
+    keyFile: config.server_tls_key_file,
+    verify: config.server_tls_verify,
+  };
+}
+
 /** What an empty store is filled with. */
 export function clusterSpecOf(config: ControllerConfig): ClusterSpec {
-  return { name: config["cluster.name"], slots: config["cluster.slots"], groups: config.groups, options: {} };
+  return {
+    name: config["cluster.name"],
+    slots: config["cluster.slots"],
+    groups: config.groups,
+    options: config.options,
+  };
 }
 
 /**
@@ -191,6 +336,18 @@ function parseGroups(groups: unknown, source: ConfigSource): GroupSpec[] {
     }
     return { id, primary, replicas };
   });
+}
+
+/** `[cluster.options]`, by the table that `shoal options set` goes by. */
+function parseOptions(options: unknown, source: ConfigSource): ClusterSpec["options"] {
+  if (typeof options !== "object" || options === null || Array.isArray(options)) {
+    throw configError(source, "cluster.options", "want a table: [cluster.options]");
+  }
+  try {
+    return checkOptions(options as Record<string, OptionValue>);
+  } catch (error) {
+    throw configError(source, "cluster.options", errorTextOf(error));
+  }
 }
 
 /** Whoever reaches the API can change the cluster: not without a token, unless it is this machine only. */

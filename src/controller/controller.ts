@@ -7,22 +7,37 @@
  */
 import { ShoalError } from "../base/shoal-error.ts";
 import type { Env } from "../env/env.ts";
+import type { HttpClient } from "../env/http.ts";
+import type { ScriptRunner } from "../env/script-runner.ts";
 import type { Store } from "../store/store.ts";
 import { type ApiParts, createHandlers } from "./api/handlers.ts";
 import { createApi } from "./api/api.ts";
+import { Checker } from "./check/checker.ts";
 import { ClusterState } from "./cluster-state.ts";
 import { type ControllerConfig, clusterSpecOf } from "./controller-config.ts";
 import { Election } from "./election.ts";
 import { EventLog } from "./events.ts";
+import { type FailoverParts, createFailoverParts } from "./failover/failover-parts.ts";
+import { ReplicationLogins } from "./failover/replication-logins.ts";
 import { Health } from "./health.ts";
+import type { ProxyLogins } from "./logins/proxy-logins.ts";
 import { MapHub } from "./map-hub.ts";
 import { formatMetrics } from "./metrics.ts";
+import { createMover } from "./moves/create-mover.ts";
+import type { Mover } from "./moves/mover.ts";
 import { ProxyRegistry } from "./proxy-registry.ts";
 import { Reconciler } from "./reconciler.ts";
 import { type Service, ServiceList } from "./service.ts";
 import { buildStatus } from "./status.ts";
+import { SlotRates } from "./topology/slot-rates.ts";
+import { type TopologyParts, createTopologyParts } from "./topology/topology-parts.ts";
 
-export type ControllerEnv = Pick<Env, "clock" | "timers" | "random" | "net" | "log">;
+export interface ControllerEnv extends Pick<Env, "clock" | "timers" | "random" | "net" | "log"> {
+  /** Towards the other controllers; null: there are none to pass a write on to. */
+  readonly http?: HttpClient | null;
+  /** For `notify_script`; null: none is run. */
+  readonly scripts?: ScriptRunner | null;
+}
 
 /** What a controller is told about itself. */
 export interface ControllerIdentity {
@@ -44,6 +59,12 @@ export class Controller implements Service {
   readonly #reconciler: Reconciler;
   readonly #proxies: ProxyRegistry;
   readonly #hub: MapHub;
+  readonly #logins: ProxyLogins;
+  readonly #mover: Mover;
+  readonly #checker: Checker;
+  readonly #topology: TopologyParts;
+  readonly #replication: ReplicationLogins;
+  readonly #failover: FailoverParts;
   readonly #services: ServiceList;
   readonly #httpAnswers = new Map<string, number>();
 
@@ -55,11 +76,32 @@ export class Controller implements Service {
     this.#health = new Health(env, this.state, this.events, {
       periodMs: config.health_period_ms,
       timeoutMs: config.server_timeout_ms,
+      downAfterMs: config.down_after_ms,
       credentials: credentialsOf(config),
     });
-    this.#reconciler = new Reconciler(env, this.state, this.#health, this.events);
+    const managed = config.replication_login === "managed";
+    this.#replication = new ReplicationLogins(env, this.state, this.#health, managed);
+    this.#reconciler = new Reconciler(
+      env,
+      this.state,
+      this.#health,
+      this.events,
+      this.#replication,
+      config.down_after_ms,
+    );
     this.#proxies = new ProxyRegistry(env, this.events, config.proxy_lease_ms);
     this.#hub = new MapHub(env, this.state, this.events);
+    const [state, events, health, proxies] = [this.state, this.events, this.#health, this.#proxies];
+    const ask = { credentials: credentialsOf(config), timeoutMs: config.server_timeout_ms };
+    const shared = { env, state, events, health, proxies };
+    const moving = createMover({ ...shared, config, hub: this.#hub, credentials: ask.credentials });
+    this.#logins = moving.logins;
+    this.#mover = moving.mover;
+    this.#failover = createFailoverParts({ ...shared, config, store, logins: this.#replication });
+    const rates = new SlotRates(env, this.#proxies);
+    const { mover } = moving;
+    this.#topology = createTopologyParts({ ...shared, ask, reconciler: this.#reconciler, rates, mover });
+    this.#checker = new Checker({ ...shared, ask });
     const candidate = { id: config.id, addr: self.addr, pid: self.pid, incarnation: env.random.hex(16) };
     const election = new Election(env, store, candidate, config.lease_ms, this.#electionHooks());
     this.#services = new ServiceList([
@@ -67,12 +109,19 @@ export class Controller implements Service {
       this.#proxies,
       this.#hub,
       this.#health,
+      this.#replication,
       this.#reconciler,
+      this.#logins,
+      this.#mover,
+      rates,
+      ...this.#failover.services,
       election,
     ]);
     this.handle = createApi(createHandlers(this.#apiParts(self)), {
       controllerId: config.id,
       token: config.token,
+      http: env.http ?? null,
+      leading: () => this.state.leading,
       leader: () => this.state.leader,
       log: env.log,
       count: (route, status) => this.#count(`${route} ${status}`),
@@ -103,7 +152,9 @@ export class Controller implements Service {
     return {
       onLead: async (leader) => {
         this.events.add("leader-elected", { controller: leader.id, term: leader.term });
-        await this.state.lead(leader, clusterSpecOf(this.#config));
+        const spec = clusterSpecOf(this.#config);
+        const groups = spec.groups.map((group) => ({ ...group, link: this.#replication.newLink() }));
+        await this.state.lead(leader, { ...spec, groups });
       },
       onFollow: (leader) => {
         if (this.state.leading) this.events.add("leader-lost", { next: leader?.id });
@@ -120,7 +171,12 @@ export class Controller implements Service {
       proxyLeaseMs: this.#config.proxy_lease_ms,
       state: this.state,
       hub: this.#hub,
+      mover: this.#mover,
       proxies: this.#proxies,
+      checker: this.#checker,
+      topology: this.#topology,
+      failover: this.#failover,
+      events: this.events,
       status: () => this.#status(),
       metrics: () => this.#metrics(),
     };
@@ -137,6 +193,8 @@ export class Controller implements Service {
       proxies: this.#proxies.all(),
       observations: this.#health.observations,
       problems: this.#reconciler.problems,
+      moves: [...this.#logins.problems, ...this.#mover.problems],
+      failover: this.#failover.failover,
     });
   }
 
@@ -147,6 +205,9 @@ export class Controller implements Service {
       leading: this.state.leading,
       term: this.state.leader?.term ?? 0,
       mapStreams: this.#hub.streams,
+      switches: this.state.topology?.switches ?? [],
+      moves: this.state.topology === null ? null : this.#mover.view(),
+      moved: this.#mover.totals,
       eventCounts: this.events.counts,
       httpAnswers: this.#httpAnswers,
     });

@@ -2,14 +2,21 @@
  * Looks at every server again and again: INFO on one connection per server, each on its own schedule, so that
  * a frozen server delays nobody. What is seen is kept in `observations`; what follows from it is decided in
  * topology/.
+ *
+ *   up ──a look fails──▶ suspect ──no answer for down_after_ms since the last one──▶ down ──answer──▶ up
+ *                          └──answer──▶ up
+ *
+ * Counted from the last answer, and by a timer: a look at a frozen server takes its whole time-out to fail. A
+ * reply that says BUSY (a script runs) or LOADING is an answer. Invariant: time in which this process itself
+ * stood still counts for nobody; after a pause every answer that had come in the meantime looks late.
  */
-import { errorTextOf } from "../base/shoal-error.ts";
+import { errorCodeOf, errorTextOf } from "../base/shoal-error.ts";
 import type { Timer } from "../env/env.ts";
 import { RedisServer } from "../redis/redis-server.ts";
 import type { RedisEnv, ServerConnectionOptions } from "../redis/server-connection.ts";
 import type { ServerInfo } from "../redis/server-info.ts";
 import { allServers } from "../topology/cluster-topology.ts";
-import type { ServerObservation } from "../topology/group-health.ts";
+import type { ServerObservation, UpObservation } from "../topology/group-health.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import type { EventLog } from "./events.ts";
 import type { Service } from "./service.ts";
@@ -17,8 +24,10 @@ import type { Service } from "./service.ts";
 export interface HealthOptions {
   /** Pause between the end of one look and the next. */
   readonly periodMs: number;
-  /** For connecting and for each command: a server that needs longer counts as down. */
+  /** For connecting and for each command; a look that takes longer has failed. */
   readonly timeoutMs: number;
+  /** Without an answer for so long, a server is down. */
+  readonly downAfterMs: number;
   readonly credentials: ServerConnectionOptions["credentials"];
 }
 
@@ -27,7 +36,30 @@ interface Watch {
   readonly server: RedisServer;
   timer: Timer | null;
   observation: ServerObservation;
+  lastUp: UpObservation | null;
+  /** When it last answered, or was first asked. By the monotonic clock, as all of these. */
+  lastAnswerMs: number;
+  /** Why the last look failed; null when it did not. */
+  failure: string | null;
 }
+
+/** A server that has just failed a look is looked at more often. */
+const FAILING_PERIOD_MS = 200;
+
+/** An old primary that is back takes itself for one until it is noticed. */
+const RECONNECT_MS_MAX = 400;
+
+/** What listens looks at all groups each time, and every server of them is looked at. */
+const NOTICE_MS = 10;
+
+/** How late the end of `down_after_ms` may be noticed. */
+const AGE_PERIOD_MS = 50;
+
+/** A timer that comes so much later than it should: this process stood still. */
+const STANDSTILL_MS = 1000;
+
+/** A look must have failed before the server is down. */
+const LOOK_SHARE = 2 / 3;
 
 export class Health implements Service {
   /** By address; every server of the topology is in it. */
@@ -39,6 +71,9 @@ export class Health implements Service {
   readonly #watches = new Map<string, Watch>();
   readonly #listeners: Array<() => void> = [];
   #running = false;
+  #ageTimer: Timer | null = null;
+  #notice: Timer | null = null;
+  #agedMs = 0;
 
   constructor(env: RedisEnv, state: ClusterState, events: EventLog, options: HealthOptions) {
     this.#env = env;
@@ -48,13 +83,15 @@ export class Health implements Service {
     state.onChange(() => this.#followTopology());
   }
 
-  /** Called after each look at a server. */
+  /** Called soon after a look at a server; once for all that came within NOTICE_MS. */
   onObserved(listener: () => void): void {
     this.#listeners.push(listener);
   }
 
   async run(): Promise<void> {
     this.#running = true;
+    this.#agedMs = this.#env.clock.nowMs();
+    this.#ageTimer = this.#env.timers.every(AGE_PERIOD_MS, () => this.#ageAll());
     this.#followTopology();
   }
 
@@ -62,6 +99,8 @@ export class Health implements Service {
 
   async stop(): Promise<void> {
     this.#running = false;
+    this.#ageTimer?.cancel();
+    this.#notice?.cancel();
     for (const addr of this.#watches.keys()) this.#unwatch(addr);
   }
 
@@ -70,14 +109,27 @@ export class Health implements Service {
     return this.#watches.get(addr)?.server ?? null;
   }
 
+  /** What it was when it last answered; null when it never has. */
+  lastUpOf(addr: string): { readonly seen: UpObservation; readonly agoMs: number } | null {
+    const watch = this.#watches.get(addr);
+    if (watch === undefined || watch.lastUp === null) return null;
+    return { seen: watch.lastUp, agoMs: this.#env.clock.nowMs() - watch.lastAnswerMs };
+  }
+
   /** Looks at one server now, out of turn. */
   async look(addr: string): Promise<ServerObservation> {
     const watch = this.#watches.get(addr);
     if (watch === undefined) return { state: "unknown" };
     try {
-      this.#take(addr, watch, toObservation(await watch.server.info()));
+      const seen = toObservation(await watch.server.info());
+      watch.lastUp = seen;
+      this.#answered(addr, watch, seen);
     } catch (error) {
-      this.#take(addr, watch, this.#downObservation(watch, errorTextOf(error)));
+      const reason = errorTextOf(error);
+      // It runs a script, and says so: that is an answer, although it tells nothing new.
+      const busy = errorCodeOf(error) === "SERVER_REPLY" && /: BUSY\b/.test(reason);
+      if (busy) this.#answered(addr, watch, watch.lastUp ?? { state: "unknown" });
+      else this.#failed(addr, watch, reason);
     }
     return watch.observation;
   }
@@ -92,13 +144,17 @@ export class Health implements Service {
   }
 
   #watch(addr: string): void {
+    const timeoutMs = Math.min(this.#options.timeoutMs, this.#options.downAfterMs * LOOK_SHARE);
     const server = new RedisServer(this.#env, {
       address: addr,
       credentials: this.#options.credentials,
-      connectTimeoutMs: this.#options.timeoutMs,
-      commandTimeoutMs: this.#options.timeoutMs,
+      connectTimeoutMs: timeoutMs,
+      commandTimeoutMs: timeoutMs,
+      backoffMsMax: RECONNECT_MS_MAX,
     });
-    const watch: Watch = { server, timer: null, observation: { state: "unknown" } };
+    const observation: ServerObservation = { state: "unknown" };
+    const lastAnswerMs = this.#env.clock.nowMs();
+    const watch: Watch = { server, timer: null, observation, lastUp: null, lastAnswerMs, failure: null };
     this.#watches.set(addr, watch);
     this.observations.set(addr, watch.observation);
     void this.#turn(addr, watch);
@@ -116,32 +172,81 @@ export class Health implements Service {
   async #turn(addr: string, watch: Watch): Promise<void> {
     await this.look(addr);
     if (this.#watches.get(addr) !== watch) return;
-    watch.timer = this.#env.timers.after(this.#options.periodMs, () => void this.#turn(addr, watch));
+    const { periodMs } = this.#options;
+    const pauseMs = watch.failure === null ? periodMs : Math.min(periodMs, FAILING_PERIOD_MS);
+    watch.timer = this.#env.timers.after(pauseMs, () => void this.#turn(addr, watch));
+  }
+
+  #answered(addr: string, watch: Watch, observation: ServerObservation): void {
+    watch.lastAnswerMs = this.#env.clock.nowMs();
+    watch.failure = null;
+    this.#take(addr, watch, observation);
+  }
+
+  #failed(addr: string, watch: Watch, reason: string): void {
+    this.#noteStandstill();
+    watch.failure = reason;
+    this.#take(addr, watch, this.#failedObservation(watch, reason));
+  }
+
+  #failedObservation({ lastAnswerMs }: Watch, reason: string): ServerObservation {
+    const silentMs = this.#env.clock.nowMs() - lastAnswerMs;
+    const state = silentMs >= this.#options.downAfterMs ? "down" : "suspect";
+    return { state, reason, sinceMs: lastAnswerMs };
+  }
+
+  /** The moment at which a silent server becomes down comes between two looks. */
+  #ageAll(): void {
+    this.#noteStandstill();
+    for (const [addr, watch] of this.#watches) {
+      if (watch.failure === null || watch.observation.state === "down") continue;
+      const observation = this.#failedObservation(watch, watch.failure);
+      if (observation.state === "down") this.#take(addr, watch, observation);
+    }
+  }
+
+  #noteStandstill(): void {
+    const nowMs = this.#env.clock.nowMs();
+    const stoodStill = nowMs - this.#agedMs > AGE_PERIOD_MS + STANDSTILL_MS;
+    this.#agedMs = nowMs;
+    if (!stoodStill) return;
+    for (const watch of this.#watches.values()) watch.lastAnswerMs = nowMs;
   }
 
   #take(addr: string, watch: Watch, observation: ServerObservation): void {
     // A watch that was ended while it looked has nothing to say any more.
     if (this.#watches.get(addr) !== watch) return;
-    const before = watch.observation;
+    const before = watch.observation.state;
     watch.observation = observation;
     this.observations.set(addr, observation);
-    if (before.state !== observation.state) {
-      if (observation.state === "up") this.#events.add("server-up", { server: addr, pid: observation.pid });
-      if (observation.state === "down")
-        this.#events.add("server-down", { server: addr, reason: observation.reason });
-    }
-    for (const listener of this.#listeners) listener();
-  }
-
-  /** Keeps the moment at which it went down, however often it is found down since. */
-  #downObservation(watch: Watch, reason: string): ServerObservation {
-    const { observation } = watch;
-    const sinceMs = observation.state === "down" ? observation.sinceMs : this.#env.clock.nowMs();
-    return { state: "down", reason, sinceMs };
+    // A short silence is none of a person's business.
+    if (observation.state === "up" && before !== "up" && before !== "suspect")
+      this.#events.add("server-up", { server: addr, pid: observation.pid, again: before === "down" });
+    if (observation.state === "down" && before !== "down")
+      this.#events.add("server-down", { server: addr, reason: observation.reason });
+    this.#notice ??= this.#env.timers.after(NOTICE_MS, () => {
+      this.#notice = null;
+      for (const listener of this.#listeners) listener();
+    });
   }
 }
 
-function toObservation(info: ServerInfo): ServerObservation {
+function toObservation(info: ServerInfo): UpObservation {
   const { pid, runId, role, follows, linkUp, syncing, offset, loading, keys } = info;
-  return { state: "up", pid, runId, role, follows, linkUp, syncing, offset, loading, keys };
+  const { replicationId, replicationIdBefore, priority, appendOnly } = info;
+  const attached = info.replicas.filter((replica) => replica.online).length;
+  const replication = { offset, replicationId, replicationIdBefore, priority, attached };
+  return {
+    state: "up",
+    pid,
+    runId,
+    role,
+    follows,
+    linkUp,
+    syncing,
+    ...replication,
+    loading,
+    appendOnly,
+    keys,
+  };
 }

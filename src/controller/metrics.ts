@@ -2,7 +2,9 @@
  * Metrics in Prometheus's text format, from one table: name, type, meaning, and where the samples come from.
  * https://prometheus.io/docs/instrumenting/exposition_formats/
  */
+import type { Moves } from "../contract/move-routes.ts";
 import type { ClusterStatus } from "../contract/schemas.ts";
+import type { SwitchRecord } from "../topology/cluster-topology.ts";
 import type { EventKind } from "./events.ts";
 import type { KnownProxy } from "./proxy-registry.ts";
 
@@ -13,6 +15,12 @@ export interface MetricsInput {
   readonly leading: boolean;
   readonly term: number;
   readonly mapStreams: number;
+  /** Oldest first. */
+  readonly switches: readonly SwitchRecord[];
+  /** Null while there is no cluster. */
+  readonly moves: Moves | null;
+  /** Moved by this controller. */
+  readonly moved: { readonly keys: number; readonly bytes: number };
   readonly eventCounts: ReadonlyMap<EventKind, number>;
   /** "status 200" → how many answers. */
   readonly httpAnswers: ReadonlyMap<string, number>;
@@ -29,7 +37,8 @@ interface Metric {
   readonly samples: (input: MetricsInput) => Sample[];
 }
 
-const GROUP_STATES = ["ok", "degraded", "down", "unknown"];
+const GROUP_STATES = ["ok", "degraded", "suspect", "down", "unknown"];
+const MOVE_PHASES = ["planned", "strays", "locking", "moving", "finishing"];
 const PROXY_STATES = ["serving", "draining", "lost"];
 
 export const METRICS: readonly Metric[] = [
@@ -84,6 +93,31 @@ export const METRICS: readonly Metric[] = [
       ),
   },
   {
+    name: "shoal_group_protected",
+    type: "gauge",
+    help: "1 when a replica is in sync, so that the group would survive the loss of its primary",
+    samples: ({ status }) =>
+      (status?.groups ?? []).map((group) => [{ group: group.id }, group.protected === true ? 1 : 0]),
+  },
+  {
+    name: "shoal_safe_mode",
+    type: "gauge",
+    help: "1 while no primary is replaced automatically",
+    samples: ({ status }) => (status === null ? [] : [[{}, (status.safeMode ?? []).length > 0 ? 1 : 0]]),
+  },
+  {
+    name: "shoal_switches_total",
+    type: "counter",
+    help: "Switches of a primary that the store remembers, by group and kind",
+    samples: ({ switches }) => countBy(switches, ({ group, kind }) => ({ group, kind })),
+  },
+  {
+    name: "shoal_failover_lost_bytes_max",
+    type: "gauge",
+    help: "Bytes of the replication stream that the last failover of the group may have lost at most",
+    samples: ({ switches }) => lastLostBytes(switches),
+  },
+  {
     name: "shoal_replica_online",
     type: "gauge",
     help: "1 when the replica follows its primary",
@@ -94,6 +128,28 @@ export const METRICS: readonly Metric[] = [
     type: "gauge",
     help: "Bytes of the replication stream that the replica has not applied",
     samples: ({ status }) => replicaSamples(status, (replica) => replica.lagBytes),
+  },
+  {
+    name: "shoal_moves",
+    type: "gauge",
+    help: "Moves under way by phase: a source and a target each",
+    samples: ({ moves }) =>
+      MOVE_PHASES.map((phase): Sample => [
+        { phase },
+        (moves?.moves ?? []).filter((move) => move.phase === phase).length,
+      ]),
+  },
+  {
+    name: "shoal_moved_keys_total",
+    type: "counter",
+    help: "Keys that this controller has moved since it started, without those that proxies have pulled",
+    samples: ({ moved }) => [[{}, moved.keys]],
+  },
+  {
+    name: "shoal_moved_bytes_total",
+    type: "counter",
+    help: "Their bytes, by MEMORY USAGE",
+    samples: ({ moved }) => [[{}, moved.bytes]],
   },
   {
     name: "shoal_events_total",
@@ -140,6 +196,23 @@ function replicaSamples(
     }
   }
   return samples;
+}
+
+/** How many there are of each kind of labels. */
+function countBy(records: readonly SwitchRecord[], labelsOf: (record: SwitchRecord) => Labels): Sample[] {
+  const counts = new Map<string, number>();
+  for (const record of records) {
+    const key = JSON.stringify(labelsOf(record));
+    counts.set(key, (counts.get(key) ?? 0) + 1);
+  }
+  return [...counts].map(([key, count]) => [JSON.parse(key) as Labels, count]);
+}
+
+/** Not known is not zero: such a group has no sample. */
+function lastLostBytes(records: readonly SwitchRecord[]): Sample[] {
+  const last = new Map<string, number | null>();
+  for (const { group, kind, lostBytesMax } of records) if (kind === "failover") last.set(group, lostBytesMax);
+  return [...last].flatMap(([group, bytes]): Sample[] => (bytes === null ? [] : [[{ group }, bytes]]));
 }
 
 function formatLabels(labels: Labels): string {

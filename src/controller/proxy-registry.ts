@@ -41,12 +41,34 @@ export class ProxyRegistry implements Service {
   readonly #events: EventLog;
   readonly #leaseMs: number;
   readonly #entries = new Map<string, Entry>();
+  readonly #listeners = new Set<(proxy: KnownProxy) => void>();
   #timer: Timer | null = null;
 
   constructor(env: Pick<Env, "clock" | "timers">, events: EventLog, leaseMs: number) {
     this.#env = env;
     this.#events = events;
     this.#leaseMs = leaseMs;
+  }
+
+  get leaseMs(): number {
+    return this.#leaseMs;
+  }
+
+  /** Called after each report; what comes back ends that. */
+  onReport(listener: (proxy: KnownProxy) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** Milliseconds since its last report; null for one that has never reported here. */
+  silentMs(id: string): number | null {
+    const entry = this.#entries.get(id);
+    return entry === undefined ? null : this.#env.clock.nowMs() - entry.reportedMs;
+  }
+
+  /** A person says that it is gone for good. Whether it was known comes back. */
+  forget(id: string): boolean {
+    return this.#entries.delete(id);
   }
 
   async run(): Promise<void> {
@@ -78,6 +100,7 @@ export class ProxyRegistry implements Service {
     const again = known === undefined || known.lost || known.report.pid !== report.pid;
     this.#entries.set(id, { report, reportedMs: this.#env.clock.nowMs(), lost: false });
     if (again) this.#events.add("proxy-joined", { proxy: id, addr: report.addr, pid: report.pid });
+    for (const listener of this.#listeners) listener({ id, report, state: report.state });
   }
 
   /** In the order of their ids. */
@@ -98,7 +121,8 @@ export class ProxyRegistry implements Service {
       if (entry.report.state === "draining") {
         this.#entries.delete(id);
         this.#events.add("proxy-left", { proxy: id });
-      } else if (silentMs > LOST_SHOWN_MS) {
+      } else if (silentMs > LOST_SHOWN_MS && (entry.report.login ?? null) !== null) {
+        // One without a login can't be shut out: it is kept until a person says that it is dead (`forget`).
         this.#entries.delete(id);
       } else if (!entry.lost) {
         entry.lost = true;

@@ -3,16 +3,24 @@
  * server at a time.
  *
  *   observations ──▶ planWiring (pure) ──▶ follow effects ──▶ look again, plan again ──▶ REPLICAOF
- *                                    └──▶ joined ──▶ topology    └──▶ problems ──▶ status, events
+ *                                    └──▶ synced, away ──▶ topology   └──▶ problems ──▶ status, events
  *
  * The second look right before REPLICAOF is there because the first may be a second old: the decision to wipe
  * a server is taken on what it is now. Only the leader acts.
  */
 import { errorTextOf } from "../base/shoal-error.ts";
 import type { Env } from "../env/env.ts";
-import { type FollowEffect, type WiringProblem, planWiring } from "../topology/wire-replicas.ts";
+import type { ClusterTopology } from "../topology/cluster-topology.ts";
+import {
+  type FollowEffect,
+  type SyncedReplicas,
+  type WiringPlan,
+  type WiringProblem,
+  planWiring,
+} from "../topology/wire-replicas.ts";
 import type { ClusterState } from "./cluster-state.ts";
 import type { EventLog } from "./events.ts";
+import type { ReplicationLogins } from "./failover/replication-logins.ts";
 import type { Health } from "./health.ts";
 import type { Service } from "./service.ts";
 
@@ -29,10 +37,24 @@ export class Reconciler implements Service {
   /** Servers that an effect is under way on. */
   readonly #busy = new Map<string, Promise<void>>();
   readonly #retryAtMs = new Map<string, number>();
-  #joining: Promise<void> | null = null;
+  /** Since when a replica has been away from its living primary. */
+  readonly #awaySinceMs = new Map<string, number>();
+  readonly #logins: ReplicationLogins;
+  readonly #awayAfterMs: number;
+  #marking: Promise<void> | null = null;
   #running = false;
 
-  constructor(env: Pick<Env, "clock" | "log">, state: ClusterState, health: Health, events: EventLog) {
+  /** `awayAfterMs`: after so long a replica that is away counts as a copy no more. */
+  constructor(
+    env: Pick<Env, "clock" | "log">,
+    state: ClusterState,
+    health: Health,
+    events: EventLog,
+    logins: ReplicationLogins,
+    awayAfterMs: number,
+  ) {
+    this.#logins = logins;
+    this.#awayAfterMs = awayAfterMs;
     this.#env = env;
     this.#state = state;
     this.#health = health;
@@ -46,7 +68,7 @@ export class Reconciler implements Service {
 
   async drain(): Promise<void> {
     this.#running = false;
-    await Promise.all([...this.#busy.values(), this.#joining]);
+    await Promise.all([...this.#busy.values(), this.#marking]);
   }
 
   async stop(): Promise<void> {
@@ -60,8 +82,9 @@ export class Reconciler implements Service {
     const plan = planWiring(topology, this.#health.observations);
     this.#takeProblems(plan.problems);
     for (const effect of plan.effects) this.#begin(effect);
-    if (plan.joined.length > 0 && this.#joining === null) {
-      this.#joining = this.#noteJoined(plan.joined).finally(() => (this.#joining = null));
+    const away = this.#awayForLong(plan);
+    if (plan.synced.length + away.length > 0 && this.#marking === null) {
+      this.#marking = this.#mark(topology, plan.synced, away).finally(() => (this.#marking = null));
     }
   }
 
@@ -90,21 +113,52 @@ export class Reconciler implements Service {
     const still = effects.some((other) => other.addr === effect.addr && other.primary === effect.primary);
     const server = this.#health.serverAt(effect.addr);
     if (!still || server === null) return;
-    await server.replicaOf(effect.primary);
+    const { link } = topology.groups.find((group) => group.id === effect.group) ?? {};
+    const login = await this.#logins.admit(effect.primary, link);
+    if (login === null) await this.#logins.withdraw(server);
+    // A leader of the past that wakes up here would have the primary of today follow the one of its time.
+    await this.#state.confirmLeading();
+    await server.replicaOf(effect.primary, login);
     this.#events.add("replica-wired", { group: effect.group, server: effect.addr, primary: effect.primary });
     await this.#health.look(effect.addr);
   }
 
-  /** From now on the server's data is known to be the group's, also after its restart. */
-  async #noteJoined(addrs: readonly string[]): Promise<void> {
+  /** A primary can count a replica as gone for a moment when their connection is renewed. */
+  #awayForLong(plan: WiringPlan): string[] {
+    const nowMs = this.#env.clock.nowMs();
+    for (const addr of this.#awaySinceMs.keys()) {
+      if (!plan.away.includes(addr)) this.#awaySinceMs.delete(addr);
+    }
+    return plan.away.filter((addr) => {
+      const sinceMs = this.#awaySinceMs.get(addr) ?? nowMs;
+      this.#awaySinceMs.set(addr, sinceMs);
+      return nowMs - sinceMs >= this.#awayAfterMs;
+    });
+  }
+
+  /** Who is a copy and who is none any more: kept, because a later leader has to choose by it. */
+  async #mark(
+    topology: ClusterTopology,
+    synced: readonly SyncedReplicas[],
+    away: readonly string[],
+  ): Promise<void> {
     try {
-      for (const addr of addrs) {
-        await this.#state.change({ type: "joined", addr });
-        this.#events.add("replica-joined", { server: addr });
+      for (const { group, addrs, id, runId } of synced) {
+        await this.#state.change({ type: "synced", group, addrs, id, runId });
+        for (const addr of addrs) {
+          const known = topology.groups.some((one) =>
+            one.servers.some((server) => server.addr === addr && server.joined),
+          );
+          this.#events.add(known ? "replica-in-sync" : "replica-joined", { group, server: addr });
+        }
+      }
+      for (const addr of away) {
+        await this.#state.change({ type: "fell-behind", addr });
+        this.#events.add("replica-away", { server: addr });
       }
     } catch (error) {
-      // Seen in sync again at the next look, so it is noted then.
-      this.#env.log.warn("join-not-stored", { reason: errorTextOf(error) });
+      // Seen so again at the next look, so it is noted then.
+      this.#env.log.warn("copies-not-stored", { reason: errorTextOf(error) });
     }
   }
 

@@ -9,6 +9,7 @@ import {
 } from "../topology/cluster-topology.ts";
 import {
   type Observations,
+  groupProtected,
   groupState,
   observationOf,
   replicaHealth,
@@ -24,6 +25,9 @@ export interface StatusParts {
   readonly proxies: readonly KnownProxy[];
   readonly observations: Observations;
   readonly problems: readonly WiringProblem[];
+  /** What keeps slots from being moved, and proxies from being fenced. */
+  readonly moves?: readonly string[];
+  readonly failover: { readonly problems: readonly string[]; readonly safeMode: readonly string[] };
 }
 
 /** Everything is as last observed; nothing is asked for here, so a status never waits for a frozen server. */
@@ -39,7 +43,13 @@ export function buildStatus(parts: StatusParts): ClusterStatus {
     }),
     groups: topology.groups.map((group) => groupStatus(group, observations)),
     slots: { count: topology.slots, ranges: topology.ranges.map((range) => ({ ...range })) },
-    problems: parts.problems.map((problem) => problem.message),
+    safeMode: [...parts.failover.safeMode],
+    problems: [
+      ...parts.problems.map((problem) => problem.message),
+      ...parts.failover.problems,
+      ...(parts.moves ?? []),
+      ...parts.failover.safeMode.map((reason) => `safe mode: ${reason}`),
+    ],
   };
 }
 
@@ -49,6 +59,8 @@ function groupStatus(group: TopologyGroup, observations: Observations): ClusterS
   return {
     id: group.id,
     state: groupState(group, observations),
+    protected: groupProtected(group, observations),
+    ...(group.switch === undefined ? {} : { switching: `${group.switch.kind} to ${group.switch.to}` }),
     primary: { addr: primary, pid: pidOf(observations, primary) },
     replicas: replicasOf(group).map((replica) => ({
       addr: replica.addr,

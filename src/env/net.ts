@@ -90,8 +90,20 @@ export interface ListenOptions {
   readonly backlog: number;
 }
 
+/**
+ * How much those who use the transport have to do, counted by them: a transport may choose by it when to
+ * look for more. Both only grow.
+ */
+export interface Work {
+  /** Requests that have been taken, and parts of requests. */
+  begun: number;
+  /** Those of them that are answered. */
+  ended: number;
+}
+
 export interface Net {
   readonly blocks: BlockPool;
+  readonly work: Work;
   /**
    * Listens with SO_REUSEPORT, so that several workers share the port. `accept` gives each connection its
    * handler.

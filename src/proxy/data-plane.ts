@@ -13,6 +13,7 @@ import { InlineRequest } from "../resp/inline-request.ts";
 import { RequestScanner } from "../resp/request-scanner.ts";
 import { errorReply } from "../resp/reply-writer.ts";
 import type { ClusterMap } from "../topology/cluster-map.ts";
+import { Acks } from "./acks/acks.ts";
 import { Counters } from "./counters.ts";
 import { learnServerVersion } from "./dispatch/info-command.ts";
 import { Dispatcher } from "./dispatch/dispatcher.ts";
@@ -20,19 +21,27 @@ import { FunctionRepair } from "./dispatch/function-repair.ts";
 import { Monitors } from "./dispatch/monitor.ts";
 import { Pause } from "./dispatch/pause.ts";
 import { ScriptRegistry } from "./dispatch/script-registry.ts";
+import { WriteStop } from "./dispatch/write-stop.ts";
 import { Clients } from "./downstream/clients.ts";
 import type { Session } from "./downstream/session.ts";
+import { Holding } from "./holding/holding.ts";
 import type { Peers } from "./peers.ts";
 import type { ProxyConfig } from "./proxy-config.ts";
 import { PubSubHub } from "./pubsub/pubsub-hub.ts";
+import type { Credentials } from "./moving/migrate-words.ts";
+import { Moving } from "./moving/moving.ts";
 import { KIND_MUTED, KIND_OWNED, type Request, RequestPool } from "./request.ts";
+import { ReplicaReads } from "./replicas/replica-reads.ts";
 import { SlotTable } from "./slots/slot-table.ts";
 import { TrackingHub } from "./tracking/tracking-hub.ts";
 import { Users } from "./users/users.ts";
 import { PrivatePool } from "./upstream/private-pool.ts";
+import { ServerSights } from "./upstream/server-sights.ts";
 
 /** How often servers that owe replies are looked at. */
 const PROGRESS_CHECK_MS = 50;
+/** Looks at servers, in such checks: what controllers are told of. */
+const SIGHT_CHECKS = 4;
 /** Commands that were learned while running get ids from here on, up to this many. */
 const LEARNED_COMMANDS_MAX = 1024;
 
@@ -58,6 +67,9 @@ export class DataPlane {
   readonly slots: SlotTable;
   readonly dispatcher: Dispatcher;
   readonly privates: PrivatePool;
+  readonly holding: Holding;
+  readonly acks = new Acks(this);
+  readonly sights = new ServerSights(this);
   readonly clients: Clients;
   readonly users: Users;
   readonly pubsub: PubSubHub;
@@ -65,7 +77,10 @@ export class DataPlane {
   readonly functions = new FunctionRepair(this);
   readonly monitors = new Monitors(this);
   readonly pause = new Pause(this);
+  readonly writeStop = new WriteStop(this);
   readonly tracking = new TrackingHub(this);
+  readonly moving = new Moving(this);
+  readonly replicas = new ReplicaReads(this);
   readonly counters = new Counters();
   /** Calls per command, by id. */
   readonly calls = new Float64Array(COMMANDS.length + LEARNED_COMMANDS_MAX);
@@ -88,10 +103,11 @@ export class DataPlane {
     this.config = config;
     this.identity = identity;
     this.peers = peers;
-    this.requests = new RequestPool(env.net.blocks);
+    this.requests = new RequestPool(env.net.blocks, env.net.work);
     this.inline = new InlineRequest((size) => env.net.blocks.take(size).bytes);
     this.slots = new SlotTable(this, (map) => hooks.onMapSettled(map));
     this.privates = new PrivatePool(this);
+    this.holding = new Holding(this);
     this.pubsub = new PubSubHub(this);
     this.users = new Users(this);
     this.clients = new Clients(this);
@@ -102,6 +118,9 @@ export class DataPlane {
   /** Puts a map in force. @throws ShoalError STALE, INVALID_ARGUMENT */
   applyMap(map: ClusterMap): void {
     this.slots.apply(map);
+    this.holding.applyMap(map);
+    this.replicas.applyMap(map);
+    this.writeStop.update();
     this.pubsub.applyMap();
     this.monitors.mapChanged();
     this.tracking.mapChanged();
@@ -126,6 +145,7 @@ export class DataPlane {
     this.clients.closeAll("the proxy stops");
     this.pubsub.close();
     this.privates.closeAll();
+    this.replicas.close();
     this.monitors.closeAll();
     this.slots.close();
   }
@@ -133,6 +153,12 @@ export class DataPlane {
   sessionClosed(session: Session, reason: string): void {
     if (session.monitoring) this.monitors.remove(session);
     this.clients.closed(session, reason);
+  }
+
+  /** What this proxy shows to the redis-servers; null: nothing. */
+  get serverCredentials(): Credentials | null {
+    const { server_username: user, server_password: password } = this.config;
+    return password === "" ? null : { user, password };
   }
 
   /** Counts a call. On the hot path. */
@@ -153,10 +179,16 @@ export class DataPlane {
     else session.complete(request, errorReply(text));
   }
 
+  /** Calls of all commands. */
+  get requestCount(): number {
+    return this.calls.reduce((sum, count) => sum + count, 0);
+  }
+
   /** What this worker has counted, as plain numbers. */
   stats(): Readonly<Record<string, number>> {
-    const requests = this.calls.reduce((sum, count) => sum + count, 0);
-    return { ...this.counters, requests, clients: this.clients.count, inFlight: this.requests.inUse };
+    const requests = this.requestCount;
+    const held = this.holding.count + this.moving.parkedCount;
+    return { ...this.counters, requests, clients: this.clients.count, held, inFlight: this.requests.inUse };
   }
 
   /** SCRIPT FLUSH: what was shown to servers is shown again when it is needed. */
@@ -203,8 +235,12 @@ export class DataPlane {
     this.slots.forEachUpstream((upstream) => upstream.checkProgress(PROGRESS_CHECK_MS));
     this.privates.forEach((upstream) => upstream.checkProgress(PROGRESS_CHECK_MS));
     this.pubsub.check(PROGRESS_CHECK_MS);
-    if (++this.#checks % (1000 / PROGRESS_CHECK_MS) !== 0) return;
+    this.holding.check();
+    this.replicas.check(PROGRESS_CHECK_MS);
+    if (++this.#checks % SIGHT_CHECKS === 0) this.sights.look();
+    if (this.#checks % (1000 / PROGRESS_CHECK_MS) !== 0) return;
     this.tick++;
+    this.sights.ping();
     this.clients.closeIdle();
   }
 }

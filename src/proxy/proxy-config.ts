@@ -23,6 +23,11 @@ export const PROXY_CONFIG = {
     default: "127.0.0.1:19000",
     doc: "Where clients connect to: host:port. An address that is not loopback needs requirepass (or users).",
   },
+  zone: {
+    type: "string",
+    default: "",
+    doc: "Where this proxy stands, as servers' zones are named: read_from = nearest prefers its own zone.",
+  },
   tls_listen: {
     type: "string",
     default: "",
@@ -100,10 +105,10 @@ export const PROXY_CONFIG = {
   },
   acl_forward: {
     type: "bool",
-    default: false,
+    default: true,
     doc:
       "Whether ACL SETUSER and DELUSER also change the users of every group's primary, " +
-      "but for the one that the proxy itself is there.",
+      "but for those that proxies and controllers are there: default, server_username, shoal-….",
   },
   restricted_scripts: {
     type: "bool",
@@ -166,6 +171,15 @@ export const PROXY_CONFIG = {
     min: 10,
     max: 60_000,
     doc: "Bound for connecting to a server.",
+  },
+  hold_timeout_ms: {
+    type: "int",
+    default: 10_000,
+    min: 0,
+    max: 600_000,
+    doc:
+      "How long requests wait for a group whose primary is lost, counted from the loss; then they fail at " +
+      "once until it is back. 0: they fail at once. The cluster's option of the same name goes before it.",
   },
   reconnect_backoff_ms_min: {
     type: "int",

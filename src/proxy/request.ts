@@ -14,6 +14,7 @@
 import type { Block, BlockPool } from "../base/block-pool.ts";
 import { type Bytes, copyBytes } from "../base/bytes.ts";
 import { assert } from "../base/assert.ts";
+import type { Work } from "../env/net.ts";
 import type { Session } from "./downstream/session.ts";
 
 /** The reply goes to the session as it is. */
@@ -37,7 +38,14 @@ export const KIND_LOCAL = 3;
 export interface ReplyOwner {
   /** The session whose order the request is part of, if there is one. */
   readonly session?: Session;
+  /** Whether the request may change data: with `acks: replica` its reply then waits for replicas. */
+  readonly writes?: boolean;
   onReply(request: Request, bytes: Bytes, start: number, end: number): void;
+  /**
+   * Instead of `onReply`, for a reply that was collected in a block: `block[0, length)`. True: the block has
+   * changed hands. False: it has not, and `onReply` follows.
+   */
+  onBlock?(request: Request, block: Block, length: number): boolean;
   /** No reply will come; `text` is the error for the client, without "-" and line end. */
   onFailure(request: Request, text: string): void;
 }
@@ -60,6 +68,8 @@ export class Request {
   /** Free for the owner: which part this is. */
   part = 0;
   replyLength = 0;
+  /** Replicas that must confirm it before its reply leaves; only acks/ ever sets it, and sets it back. */
+  replicas = 0;
   /** Where a long reply is kept; null when it fits the slab. */
   block: Block | null = null;
   readonly slab: Bytes;
@@ -80,18 +90,23 @@ export class Request {
 }
 
 export class RequestPool {
-  /** Records under way. */
-  inUse = 0;
   readonly #blocks: BlockPool;
+  readonly #work: Work;
   #free: Request | null = null;
   #freeCount = 0;
 
-  constructor(blocks: BlockPool) {
+  constructor(blocks: BlockPool, work: Work = { begun: 0, ended: 0 }) {
     this.#blocks = blocks;
+    this.#work = work;
+  }
+
+  /** Records under way. */
+  get inUse(): number {
+    return this.#work.begun - this.#work.ended;
   }
 
   take(): Request {
-    this.inUse++;
+    this.#work.begun++;
     const request = this.#free;
     if (request === null) return this.#make();
     this.#free = request.nextInSession;
@@ -102,7 +117,7 @@ export class RequestPool {
 
   /** Takes a record back that stands in no queue any more. */
   give(request: Request): void {
-    this.inUse--;
+    this.#work.ended++;
     if (request.block !== null) {
       this.#blocks.give(request.block);
       request.block = null;
@@ -137,6 +152,14 @@ export class RequestPool {
     request.replyLength = length;
     request.done = true;
     request.block = block;
+  }
+
+  /** Drops a reply that was kept. */
+  forget(request: Request): void {
+    if (request.block !== null) this.#blocks.give(request.block);
+    request.block = null;
+    request.replyLength = 0;
+    request.done = false;
   }
 
   #make(): Request {

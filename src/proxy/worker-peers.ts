@@ -2,6 +2,7 @@
 import type { DataPlane } from "./data-plane.ts";
 import { clientType, killClients, type KillFilter } from "./dispatch/client-kill.ts";
 import { clientLine } from "./dispatch/client-line.ts";
+import { clientCounts } from "./dispatch/info-command.ts";
 import { pushInvalidation } from "./tracking/session-tracking.ts";
 import { localReceivers } from "./pubsub/pubsub-commands.ts";
 import { CHANNEL, SHARD } from "./pubsub/topic-kind.ts";
@@ -53,6 +54,10 @@ export function answerPeer(plane: DataPlane, question: unknown): unknown {
     if (session !== undefined) pushInvalidation(session, asked.keys);
     return session === undefined ? 0 : 1;
   }
+  if (asked.kind === "tracked-keys") {
+    plane.tracking.limitKeys(asked.max);
+    return 1;
+  }
   if (asked.kind === "client-pause") {
     plane.pause.order(asked.order);
     return 1;
@@ -60,7 +65,12 @@ export function answerPeer(plane: DataPlane, question: unknown): unknown {
   if (asked.kind === "subscribers")
     return localReceivers(plane, asked.shard ? SHARD : CHANNEL, asked.channels);
   if (asked.kind === "client-kill") return killClients(plane, asked.filter as unknown as KillFilter, null);
-  const { type } = asked;
-  const chosen = [...plane.clients.all()].filter((each) => type === undefined || clientType(each) === type);
+  if (asked.kind === "client-counts") return clientCounts(plane);
+  const { type, ids } = asked;
+  const chosen = [...plane.clients.all()].filter(
+    (each) =>
+      (type === undefined || clientType(each) === type) &&
+      (ids === undefined || ids.includes(String(each.id))),
+  );
   return chosen.map((session) => `${clientLine(plane, session)}\n`).join("");
 }

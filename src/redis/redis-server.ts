@@ -31,6 +31,11 @@ export class RedisServer {
     return this.#connection.command(words, timeoutMs);
   }
 
+  /** Several commands as one piece; errors come back as values. */
+  pipeline(commands: ReadonlyArray<readonly string[]>, timeoutMs?: number): Promise<Reply[]> {
+    return this.#connection.pipeline(commands, timeoutMs);
+  }
+
   async ping(): Promise<void> {
     this.#expect("PING", await this.command(["PING"]), "PONG");
   }
@@ -52,15 +57,18 @@ export class RedisServer {
   }
 
   /**
-   * Makes it a replica of `primary` ("host:port"): what it holds will be replaced. Our own credentials become
-   * those that it signs in to its primary with, because a group's servers share theirs.
+   * Makes it a replica of `primary` ("host:port"): what it holds will be replaced. It signs in there with
+   * `login`; without one, our own credentials are the ones, because a group's servers share theirs.
    */
-  async replicaOf(primary: string): Promise<void> {
+  async replicaOf(
+    primary: string,
+    login: { readonly user: string; readonly password: string } | null = null,
+  ): Promise<void> {
     const { host, port } = parseAddress(primary);
-    if (this.#credentials !== null) {
-      if (this.#credentials.user !== null) await this.configSet("masteruser", this.#credentials.user);
-      await this.configSet("masterauth", this.#credentials.password);
-    }
+    const { user, password } = login ?? { user: this.#credentials?.user ?? null, password: null };
+    if (user !== null) await this.configSet("masteruser", user);
+    const shown = password ?? this.#credentials?.password ?? null;
+    if (shown !== null) await this.configSet("masterauth", shown);
     // "OK Already connected to specified master" is an answer too.
     await this.command(["REPLICAOF", host, String(port)]);
   }

@@ -23,7 +23,13 @@ export interface ServerInfo {
   /** Bytes of the replication stream: produced, for a primary; applied, for a replica. */
   readonly offset: number;
   readonly replicationId: string;
+  /** The one before, of a replica that was made a primary: it has everything of that history up to then. */
+  readonly replicationIdBefore: string;
+  /** `replica-priority`: the lowest is promoted first, 0 never. */
+  readonly priority: number;
   readonly loading: boolean;
+  /** Every write is in a file before its answer goes out: the death of the process alone loses none. */
+  readonly appendOnly: boolean;
   /** Over all databases. */
   readonly keys: number;
   readonly usedMemoryBytes: number;
@@ -50,7 +56,10 @@ export function parseServerInfo(text: string): ServerInfo {
     syncing: fields.get("master_sync_in_progress") === "1",
     offset: numberOf(fields, isReplica ? "slave_repl_offset" : "master_repl_offset"),
     replicationId: fields.get("master_replid") ?? "",
+    replicationIdBefore: fields.get("master_replid2") ?? "",
+    priority: Number(fields.get("slave_priority") ?? 100),
     loading: fields.get("loading") === "1",
+    appendOnly: fields.get("aof_enabled") === "1",
     keys: countKeys(fields),
     usedMemoryBytes: numberOf(fields, "used_memory"),
     replicas: attachedReplicas(fields),

@@ -48,3 +48,18 @@ test("the hash is the IEEE CRC32, anywhere in a buffer and for every slot count"
     ),
   );
 });
+
+test("a tag is found wherever it stands, and whatever stands around it", () => {
+  const piece = fc.string({ unit: fc.constantFrom("a", "b", "{", "}"), maxLength: 14 });
+  fc.assert(
+    fc.property(piece, fc.nat(9), (key, offset) => {
+      const open = key.indexOf("{");
+      const close = open < 0 ? -1 : key.indexOf("}", open);
+      const hashed = close < 0 ? key : key.slice(open + 1, close);
+      const bytes = Buffer.alloc(key.length + offset + 5, "{");
+      bytes.write(key, offset);
+      return slotOf(bytes, offset, offset + key.length, 1023) === (zlibCrc32(hashed) & 1023);
+    }),
+    { numRuns: 1000 },
+  );
+});

@@ -4,15 +4,19 @@
  *
  *   null ──created──▶ version 1 ──led(term 2)──▶ version 2 ──joined(replica)──▶ version 3 …
  */
-import { unreachable } from "../base/assert.ts";
 import { ShoalError } from "../base/shoal-error.ts";
 import {
   type ClusterTopology,
   TOPOLOGY_FORMAT,
+  type TopologyChange,
   type TopologyGroup,
   validateTopology,
 } from "./cluster-topology.ts";
 import { evenRanges } from "./cluster-map.ts";
+import { type GroupEvent, changeByGroupEvent } from "./group-changes.ts";
+import { type LoginEvent, changeByLoginEvent } from "./login-changes.ts";
+import { type MoveEvent, changeByMoveEvent } from "./move-changes.ts";
+import { type SwitchEvent, changeBySwitchEvent } from "./switch-changes.ts";
 
 /** A group as a person writes it down. */
 export interface GroupSpec {
@@ -21,6 +25,8 @@ export interface GroupSpec {
   /** "host:port". */
   readonly primary: string;
   readonly replicas: readonly string[];
+  /** See {@link TopologyGroup.link}; drawn by the controller, not written down by anybody. */
+  readonly link?: string;
 }
 
 export interface ClusterSpec {
@@ -34,7 +40,11 @@ export type TopologyEvent =
   /** A leader takes over: it stamps the topology, so that nobody takes a map of an older leader any more. */
   | { readonly type: "led" }
   /** A replica has been seen to follow its primary, in sync. */
-  | { readonly type: "joined"; readonly addr: string };
+  | { readonly type: "joined"; readonly addr: string }
+  | GroupEvent
+  | LoginEvent
+  | MoveEvent
+  | SwitchEvent;
 
 /** The first version of a cluster. @throws ShoalError CONFIG that names what is wrong */
 export function createTopology(spec: ClusterSpec, term: number): ClusterTopology {
@@ -81,33 +91,35 @@ export function changeTopology(
     const why = `term ${term} is older than ${topology.term}`;
     throw new ShoalError("STALE", `Cannot change topology version ${topology.version}: ${why}`);
   }
-  const groups = groupsAfter(topology, event, term);
-  if (groups === null) return null;
-  const next = { ...topology, groups, term, version: topology.version + 1 };
+  const change = changeBy(topology, event, term);
+  if (change === null) return null;
+  const next = { ...topology, ...change, term, version: topology.version + 1 };
   validateTopology(next);
   return next;
 }
 
-function groupsAfter(
-  topology: ClusterTopology,
-  event: TopologyEvent,
-  term: number,
-): readonly TopologyGroup[] | null {
+function changeBy(topology: ClusterTopology, event: TopologyEvent, term: number): TopologyChange | null {
   switch (event.type) {
     case "led":
-      return topology.term === term ? null : topology.groups;
-    case "joined": {
-      const owner = topology.groups.find((group) =>
-        group.servers.some((server) => server.addr === event.addr),
-      );
-      const server = owner?.servers.find((candidate) => candidate.addr === event.addr);
-      if (owner === undefined || server === undefined || server.joined) return null;
-      const servers = owner.servers.map((other) => (other === server ? { ...other, joined: true } : other));
-      return topology.groups.map((group) => (group === owner ? { ...owner, servers } : group));
-    }
+      return topology.term === term ? null : {};
+    case "joined":
+      return changeByJoin(topology, event.addr);
     default:
-      return unreachable(event);
+      return (
+        changeByGroupEvent(topology, event as GroupEvent) ??
+        changeByLoginEvent(topology, event as LoginEvent) ??
+        changeByMoveEvent(topology, event as MoveEvent) ??
+        changeBySwitchEvent(topology, event as SwitchEvent)
+      );
   }
+}
+
+function changeByJoin(topology: ClusterTopology, addr: string): TopologyChange | null {
+  const owner = topology.groups.find((group) => group.servers.some((server) => server.addr === addr));
+  const server = owner?.servers.find((candidate) => candidate.addr === addr);
+  if (owner === undefined || server === undefined || server.joined) return null;
+  const servers = owner.servers.map((other) => (other === server ? { ...other, joined: true } : other));
+  return { groups: topology.groups.map((group) => (group === owner ? { ...owner, servers } : group)) };
 }
 
 function toGroup(spec: GroupSpec, index: number): TopologyGroup {
@@ -122,5 +134,6 @@ function toGroup(spec: GroupSpec, index: number): TopologyGroup {
       { addr: spec.primary, role: "primary", joined: true },
       ...spec.replicas.map((addr) => ({ addr, role: "replica" as const, joined: false })),
     ],
+    ...(spec.link === undefined ? {} : { link: spec.link }),
   };
 }

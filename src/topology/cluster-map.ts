@@ -17,10 +17,11 @@ export const GROUP_NUMBER_MAX = 4095;
  * How a group is doing:
  *   ok        primary serves, every replica follows
  *   degraded  primary serves, a replica does not
+ *   suspect   the primary does not answer, but not yet for long enough to be down
  *   down      the primary does not answer
  *   unknown   not asked yet
  */
-export type GroupState = "ok" | "degraded" | "down" | "unknown";
+export type GroupState = "ok" | "degraded" | "suspect" | "down" | "unknown";
 
 /** A group as the proxies know it. Addresses are "host:port". */
 export interface MapGroup {
@@ -30,6 +31,10 @@ export interface MapGroup {
   readonly number: number;
   readonly primary: string;
   readonly replicas: readonly string[];
+  /** Where its servers stand, by address; servers without a zone are not in it. */
+  readonly zones?: Readonly<Record<string, string>>;
+  /** A switchover is under way: proxies hold its requests, and acknowledge when none is in flight. */
+  readonly held?: boolean;
 }
 
 /** Slots `from` to `to`, both included, belong to `group`; with `move`, they are leaving it. */

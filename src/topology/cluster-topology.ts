@@ -8,6 +8,8 @@
  */
 import { ShoalError } from "../base/shoal-error.ts";
 import { type ClusterMap, type SlotRange, parseAddress, validateMap } from "./cluster-map.ts";
+import type { MovesRecord } from "./move-record.ts";
+import type { ProxyLogin } from "./login-changes.ts";
 
 /** Written into every stored topology; what has another number was written by another Shoal. */
 export const TOPOLOGY_FORMAT = 1;
@@ -22,6 +24,57 @@ export interface TopologyServer {
    * may be synchronised again after a restart; the data of one that never was may be somebody's own.
    */
   readonly joined: boolean;
+  /** Somebody has said that the keys which it held when it was added may be replaced by its group's. */
+  readonly adopted?: boolean;
+  /**
+   * The {@link GroupHistory.id} in which it was last seen in sync. Another one than the group's (or none):
+   * it may lack what was written since, so it is not promoted (loss mode L5).
+   */
+  readonly syncedTo?: string;
+  /** Where it stands, as whoever runs it calls the place; of two equal replicas the nearer one is chosen. */
+  readonly zone?: string;
+}
+
+/** One life of a group's data: offsets and copies can be compared only within it. */
+export interface GroupHistory {
+  /** The primary's replication id. */
+  readonly id: string;
+  /** The primary's process; another one at the same address has been started again since. */
+  readonly runId: string;
+  /** Its replication offset when it took over; 0 when it was the primary from the beginning. */
+  readonly offset: number;
+  /** The id before: a replica that had everything at the switch may still show it. */
+  readonly previous?: string;
+}
+
+/** A switch that has been decided and is not finished: whoever leads goes on with it. */
+export interface GroupSwitch {
+  readonly kind: "failover" | "switchover";
+  readonly from: string;
+  readonly to: string;
+  readonly reason: string;
+  /** Wall clock: when it was decided, and when the old primary last answered. */
+  readonly startedAtMs: number;
+  readonly lastAnswerAtMs: number;
+  /** The old primary's replication offset as last seen; null when it never was. */
+  readonly fromOffset: number | null;
+  /** The password of the group's replication from now on; see {@link TopologyGroup.link}. Secret. */
+  readonly link?: string;
+  /** A person has ordered it, whatever may be lost. */
+  readonly forced?: boolean;
+}
+
+/** A switch that is over, for `shoal events` after a restart of the controller. */
+export interface SwitchRecord {
+  readonly group: string;
+  readonly kind: "failover" | "switchover";
+  readonly from: string;
+  readonly to: string;
+  readonly reason: string;
+  readonly startedAtMs: number;
+  readonly endedAtMs: number;
+  /** Bytes of the replication stream that the new primary lacks at most; null when not known. */
+  readonly lostBytesMax: number | null;
 }
 
 export interface TopologyGroup {
@@ -29,6 +82,19 @@ export interface TopologyGroup {
   /** In it for ever: SCAN cursors carry it. */
   readonly number: number;
   readonly servers: readonly TopologyServer[];
+  /** Its slots shall leave it, for its removal: a rebalance gives it none. */
+  readonly draining?: boolean;
+  /** None until a replica has been in sync for the first time. */
+  readonly history?: GroupHistory;
+  /**
+   * The password that replicas sign in to their primary with. The user exists only in the memory of the
+   * present primary's process: one that was started again has no replica until somebody has looked (loss
+   * mode L6). Secret.
+   */
+  readonly link?: string;
+  /** Proxies hold the group's requests: a switchover is under way. */
+  readonly held?: boolean;
+  readonly switch?: GroupSwitch;
 }
 
 export interface ClusterTopology {
@@ -44,7 +110,16 @@ export interface ClusterTopology {
   readonly options: Readonly<Record<string, string | number | boolean>>;
   /** The number that the next group gets; numbers are never used again. */
   readonly nextGroupNumber: number;
+  /** The last switches, oldest first. */
+  readonly switches?: readonly SwitchRecord[];
+  /** Absent: no slot has ever been moved. */
+  readonly moves?: MovesRecord;
+  /** The users that proxies are at the servers; secret, never handed out whole. */
+  readonly logins?: readonly ProxyLogin[];
 }
+
+/** What one event changes; version and term follow by themselves. */
+export type TopologyChange = Partial<Omit<ClusterTopology, "format" | "cluster" | "version" | "term">>;
 
 /** @throws ShoalError INVALID_ARGUMENT when it has none */
 export function primaryOf(group: TopologyGroup): TopologyServer {
@@ -66,6 +141,12 @@ export function* allServers(
   for (const group of topology.groups) for (const server of group.servers) yield { group, server };
 }
 
+/** Left out where nobody has named a zone: most maps need none. */
+function zonesOf(group: TopologyGroup): { zones?: Record<string, string> } {
+  const zones = group.servers.flatMap(({ addr, zone = "" }) => (zone === "" ? [] : [[addr, zone]]));
+  return zones.length === 0 ? {} : { zones: Object.fromEntries(zones) as Record<string, string> };
+}
+
 /** The map that proxies are given for this topology. */
 export function deriveMap(topology: ClusterTopology): ClusterMap {
   return {
@@ -79,6 +160,8 @@ export function deriveMap(topology: ClusterTopology): ClusterMap {
       number: group.number,
       primary: primaryOf(group).addr,
       replicas: replicasOf(group).map((server) => server.addr),
+      ...zonesOf(group),
+      ...(group.held === true ? { held: true } : {}),
     })),
     ranges: topology.ranges,
     options: topology.options,

@@ -8,7 +8,11 @@ import { type TopologyGroup, type TopologyServer, primaryOf, replicasOf } from "
 /** What was last seen of a server. */
 export type ServerObservation =
   | { readonly state: "unknown" }
-  | { readonly state: "down"; readonly reason: string; readonly sinceMs: number }
+  /**
+   * suspect: it has not answered, but not yet for `down_after_ms`. `sinceMs`: its last answer, by the
+   * monotonic clock.
+   */
+  | { readonly state: "suspect" | "down"; readonly reason: string; readonly sinceMs: number }
   | {
       readonly state: "up";
       readonly pid: number;
@@ -20,15 +24,35 @@ export type ServerObservation =
       readonly syncing: boolean;
       /** Bytes of the replication stream that it has produced or applied. */
       readonly offset: number;
+      /** Of a replica: its primary's. Offsets can be compared only where it is the same. */
+      readonly replicationId: string;
+      /** Of a replica that was made a primary: the one up to then. */
+      readonly replicationIdBefore: string;
+      /** The lowest is promoted first, 0 never. */
+      readonly priority: number;
+      /** Replicas that it counts as online. */
+      readonly attached: number;
       readonly loading: boolean;
+      /** What it has answered survives the death of its process. */
+      readonly appendOnly: boolean;
       /** Over all databases. */
       readonly keys: number;
     };
 
+export type UpObservation = Extract<ServerObservation, { state: "up" }>;
+
 export type Observations = ReadonlyMap<string, ServerObservation>;
 
 /** The words are explained at the contract's replicaStateSchema. */
-export type ReplicaHealth = "online" | "syncing" | "connecting" | "unwired" | "loading" | "down" | "unknown";
+export type ReplicaHealth =
+  | "online"
+  | "syncing"
+  | "connecting"
+  | "unwired"
+  | "loading"
+  | "suspect"
+  | "down"
+  | "unknown";
 
 const UNKNOWN: ServerObservation = { state: "unknown" };
 
@@ -75,12 +99,23 @@ export function replicaLagBytes(
  */
 export function groupState(group: TopologyGroup, observations: Observations): GroupState {
   const primary = observationOf(observations, primaryOf(group).addr);
-  if (primary.state === "unknown") return "unknown";
-  if (primary.state === "down" || primary.loading || primary.role !== "primary") return "down";
+  if (primary.state !== "up") return primary.state;
+  if (primary.loading || primary.role !== "primary") return "down";
   const allOnline = replicasOf(group).every(
     (server) => replicaHealth(group, server, observations) === "online",
   );
   return allOnline ? "ok" : "degraded";
+}
+
+/**
+ * Whether the group would survive the loss of its primary: a replica is in sync with it. "online" alone does
+ * not say so, because a replica is online from the moment on at which it begins to catch up.
+ */
+export function groupProtected(group: TopologyGroup, observations: Observations): boolean {
+  return replicasOf(group).some((server) => {
+    const synced = group.history !== undefined && server.syncedTo === group.history.id;
+    return synced && replicaHealth(group, server, observations) === "online";
+  });
 }
 
 function normalise(address: string): string {

@@ -12,7 +12,10 @@ const FRESH = createTopology(
   },
   1,
 );
-const JOINED = changeTopology(FRESH, { type: "joined", addr: "127.0.0.1:2" }, 1)!;
+const SYNCED = { group: "g1", addrs: ["127.0.0.1:2"], id: "h", runId: "r" };
+const JOINED = changeTopology(FRESH, { type: "synced", ...SYNCED }, 1)!;
+/** The time before histories were kept: nothing is taken from it that it does not say. */
+const OLD = changeTopology(FRESH, { type: "joined", addr: "127.0.0.1:2" }, 1)!;
 
 type Up = Extract<ServerObservation, { state: "up" }>;
 
@@ -25,7 +28,12 @@ const up = (more: Partial<Up> = {}): Up => ({
   linkUp: false,
   syncing: false,
   offset: 0,
+  replicationId: "h",
+  replicationIdBefore: "",
+  priority: 100,
+  attached: 0,
   loading: false,
+  appendOnly: false,
   keys: 0,
   ...more,
 });
@@ -54,11 +62,8 @@ describe("planWiring", () => {
       following({ follows: "127.0.0.1:9", keys: 5 }),
     ],
   ])("wires %s", (_, topology, primary, replica) => {
-    expect(planWiring(topology, seen(primary, replica))).toEqual({
-      effects: [FOLLOW],
-      joined: [],
-      problems: [],
-    });
+    const plan = planWiring(topology, seen(primary, replica));
+    expect([plan.effects, plan.synced, plan.problems]).toEqual([[FOLLOW], [], []]);
   });
 
   test.each<[string, typeof FRESH, ServerObservation, ServerObservation, string]>([
@@ -86,12 +91,55 @@ describe("planWiring", () => {
     ["a replica that is told and not connected", up(), following({ linkUp: false })],
     ["a replica that has it by another name", up(), following({ follows: "localhost:1", linkUp: false })],
   ])("waits for %s", (_, primary, replica) => {
-    expect(planWiring(JOINED, seen(primary, replica))).toEqual({ effects: [], joined: [], problems: [] });
+    const plan = planWiring(JOINED, seen(primary, replica));
+    expect([plan.effects, plan.synced, plan.problems]).toEqual([[], [], []]);
   });
 
-  test("notes a replica in sync for the first time, not again", () => {
-    expect(planWiring(FRESH, seen(up(), following())).joined).toEqual(["127.0.0.1:2"]);
-    expect(planWiring(JOINED, seen(up(), following())).joined).toEqual([]);
+  test("waits while the group is being switched, and for the judgement of a restarted primary", () => {
+    const plan = {
+      kind: "failover",
+      from: "127.0.0.1:1",
+      to: "127.0.0.1:2",
+      reason: "",
+      fromOffset: 0,
+    } as const;
+    const times = { startedAtMs: 0, lastAnswerAtMs: 0 };
+    const event = { type: "switch-begun", group: "g1", plan: { ...plan, ...times } } as const;
+    const none = { effects: [], synced: [], away: [], problems: [] };
+    expect(planWiring(changeTopology(JOINED, event, 1)!, seen(up({ keys: 1 }), up()))).toEqual(none);
+    expect(planWiring(JOINED, seen(up({ keys: 1, runId: "r2" }), up()))).toEqual(none);
+  });
+
+  test("notes a replica in sync for the first time and in a new history, not again", () => {
+    const online = following();
+    expect(planWiring(FRESH, seen(up(), online)).synced).toEqual([SYNCED]);
+    expect(planWiring(OLD, seen(up(), online)).synced).toEqual([SYNCED]);
+    expect(planWiring(JOINED, seen(up(), online)).synced).toEqual([]);
+    const again = { replicationId: "h2" };
+    expect(planWiring(JOINED, seen(up(again), following(again))).synced).toEqual([{ ...SYNCED, id: "h2" }]);
+    // They are not looked at in the same moment: the replica may still show the id before.
+    expect(planWiring(JOINED, seen(up(again), online)).synced).toEqual([]);
+  });
+
+  test("after a switch a replica is a copy only when it has what the primary had then", () => {
+    const history = { id: "h2", runId: "r", offset: 100, previous: "h" };
+    const event = { type: "promoted", group: "g1", primary: "127.0.0.1:2", history } as const;
+    const switched = changeTopology(JOINED, event, 1)!;
+    const look = (offset: number) => {
+      const id = { replicationId: "h2" };
+      const replica = up({ role: "replica", follows: "127.0.0.1:2", linkUp: true, offset, ...id });
+      return planWiring(switched, seen(replica, up({ offset: 150, ...id }))).synced.length;
+    };
+    expect([look(99), look(100), look(150)]).toEqual([0, 1, 1]);
+  });
+
+  test("a replica that is away from a living primary is a copy no more; by number, not by address", () => {
+    expect(planWiring(JOINED, seen(up(), DOWN)).away).toEqual(["127.0.0.1:2"]);
+    expect(planWiring(JOINED, seen(up(), following({ linkUp: false }))).away).toEqual(["127.0.0.1:2"]);
+    // Only we can't reach it: its primary still counts it.
+    expect(planWiring(JOINED, seen(up({ attached: 1 }), DOWN)).away).toEqual([]);
+    expect(planWiring(JOINED, seen(DOWN, DOWN)).away).toEqual([]);
+    expect(planWiring(OLD, seen(up(), DOWN)).away).toEqual([]);
   });
 });
 
@@ -108,6 +156,8 @@ test("group state, replica health and lag, as observed", () => {
     [up({ loading: true }), following(), "down", "online", 0],
     [following(), following(), "down", "online", 0],
     [{ state: "unknown" }, following(), "unknown", "online", null],
+    [{ ...DOWN, state: "suspect" }, following(), "suspect", "online", null],
+    [up(), { ...DOWN, state: "suspect" }, "degraded", "suspect", null],
   ];
   for (const [primary, second, state, health, lag] of table) {
     const observations = seen(primary, second);

@@ -182,6 +182,9 @@ const BY_COMMAND = new Map(
 const IN_BACKGROUND = new Set(["bgsave", "bgrewriteaof"]);
 const STARTED_OR_BUSY = /^\+Background|in progress|Another child process is active/;
 
+/** A server without cluster mode refuses them; the proxy reads from replicas (see proxy/replicas). */
+const MORE_THAN_A_SERVER = new Set(["readonly", "readwrite"]);
+
 /**
  * Whether the proxy's reply may stand beside the bare server's although their bytes differ. Errors never
  * may, with two exceptions: a malformed call may read as keys in different slots, and the proxy keeps its
@@ -191,6 +194,7 @@ export function allowedDifference(words: readonly string[], proxy: Buffer, bare:
   if (IN_BACKGROUND.has(words[0].toLowerCase())) {
     return [proxy, bare].every((reply) => STARTED_OR_BUSY.test(reply.toString("latin1")));
   }
+  if (MORE_THAN_A_SERVER.has(words[0].toLowerCase())) return proxy.toString("latin1") === "+OK\r\n";
   if (proxy[0] === 45 && bare[0] === 45) {
     const text = proxy.toString("latin1");
     return text.startsWith("-CROSSSLOT ") || text.startsWith("-ERR The proxy has no ACL file");

@@ -91,7 +91,8 @@ export class DifferentialRig {
     const addresses = servers.map((server) => server.addr);
     const proxies = new Map<string, ProxyProcess>();
     for (const io of transports) {
-      const overrides: ConfigOverrides = { io, requirepass: password };
+      // PFSELFTEST keeps a server of a busy machine for seconds, which is no reason to take it for dead.
+      const overrides: ConfigOverrides = { io, requirepass: password, server_timeout_ms: 30_000 };
       proxies.set(io, await ProxyProcess.start(addresses, overrides));
     }
     return new DifferentialRig(servers, bare, proxies, password);

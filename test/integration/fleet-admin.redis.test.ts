@@ -296,7 +296,6 @@ test("in a transaction: what has its answer at once, and an error for what has n
   expect(await client.text("PING")).toBe("+PONG\r\n");
   for (const call of [
     ["SLOWLOG", "GET"],
-    ["CONFIG", "SET", "hz", "10"],
     ["WAIT", "0", "0"],
   ]) {
     await client.command("MULTI");

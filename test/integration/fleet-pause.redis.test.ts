@@ -88,6 +88,34 @@ describe.each([...TRANSPORTS])("CLIENT PAUSE, %s", (io) => {
     for (const each of [admin, client, other]) each.close();
   });
 
+  test("functions that say that they do not write go on, those that do not say it wait", async () => {
+    const [admin, client, other] = [await rig.client(), await rig.client("3"), await rig.client()];
+    const code = [
+      "#!lua name=lib",
+      "redis.register_function{function_name='reads', flags={'no-writes'}, callback=function() return 1 end}",
+      "redis.register_function('writes', function(keys) return redis.call('SET', keys[1], 'v') end)",
+    ].join("\n");
+    expect(await admin.text("FUNCTION", "LOAD", "REPLACE", code)).toStartWith("$3");
+    const sha = (await admin.text("SCRIPT", "LOAD", "#!lua flags=no-writes\nreturn 8")).split("\r\n")[1];
+    for (const round of [1, 2]) {
+      await admin.command("CLIENT", "PAUSE", LONG_MS, "WRITE");
+      // Both wait for the same look at the functions.
+      other.write(encodeRequest(["FCALL", "writes", "1", "k"]));
+      client.write(encodeRequest(["FCALL", "reads", "0"]));
+      expect(String(await client.reply())).toBe(":1\r\n");
+      expect(await client.text("FCALL", "reads", "0")).toBe(":1\r\n");
+      expect(await client.text("FCALL_RO", "reads", "0")).toBe(":1\r\n");
+      expect(await client.text("EVALSHA", sha, "0")).toBe(":8\r\n");
+      await until(async () => (await heldCount(admin)) === 1, `round ${round}: the writing one is held`);
+      await admin.command("CLIENT", "UNPAUSE");
+      expect(String(await other.reply())).toBe("+OK\r\n");
+      // In the next pause it writes no more.
+      await admin.command("FUNCTION", "LOAD", "REPLACE", code);
+    }
+    await admin.command("FUNCTION", "FLUSH");
+    for (const each of [admin, client, other]) each.close();
+  });
+
   test("a pause in a transaction begins at its end; ALL holds all, in order, until it is over", async () => {
     const [admin, client] = [await rig.client(), await rig.client()];
     await admin.command("MULTI");

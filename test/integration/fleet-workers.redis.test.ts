@@ -94,3 +94,15 @@ test("a transaction's replies stay its own when other workers would have to be a
   await one.text("CLIENT", "LIST");
   expect(await one.text("ECHO", "own")).toBe("$3\r\nown\r\n");
 });
+
+test("CLIENT LIST ID and INFO are about all workers", async () => {
+  const [one, other] = clients;
+  const id = /\d+/.exec(await other.text("CLIENT", "ID"))?.[0] ?? "";
+  expect(await one.text("CLIENT", "LIST", "ID", id)).toMatch(new RegExp(`id=${id} .*\\n\\r\\n$`));
+  const counted = async (client: RespClient): Promise<RegExpExecArray | null> =>
+    /connected_clients:(\d+)[^]*maxclients:(\d+)/.exec(await client.text("INFO", "clients"));
+  const listed = (await one.text("CLIENT", "LIST")).match(/^id=/gm)?.length ?? 0;
+  expect(listed).toBeGreaterThan(1);
+  for (const client of clients)
+    expect((await counted(client))?.slice(1)).toEqual([String(listed), String(WORKERS * 20_000)]);
+});

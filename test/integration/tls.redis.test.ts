@@ -216,7 +216,8 @@ describe.each([...TRANSPORTS])("%s", (io) => {
   ] as [string, Record<string, string | boolean>, string][])(
     "a server with %s: an error that says so",
     async (_what, more, text) => {
-      const overrides: Record<string, string | boolean> = { ...more };
+      // The error is told at once.
+      const overrides: Record<string, string | boolean | number> = { hold_timeout_ms: 0, ...more };
       if (overrides.server_tls_ca_file !== "")
         overrides.server_tls_ca_file = certificates.path("other-ca.crt");
       const proxy = await ProxyProcess.start(tlsAddresses, { io, ...serverTls(), ...overrides });

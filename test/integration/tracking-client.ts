@@ -203,6 +203,17 @@ export class CachingClient {
     return this.#client.closed;
   }
 
+  /** Writes; with `keeps` what was written is cached, which needs BCAST: else nobody would tell of it. */
+  async set(key: string, value: string, keeps: boolean): Promise<void> {
+    this.cache.delete(key);
+    const written = (reply: Value): void => {
+      if (keeps && reply === "OK") this.cache.set(key, value);
+      else this.cache.delete(key);
+    };
+    const reply = await this.#client.callSeen(written, "SET", key, value);
+    if (reply instanceof Fault) throw new Error(reply.text);
+  }
+
   async get(key: string): Promise<string | null> {
     const cached = this.cache.get(key);
     if (cached !== undefined) {

@@ -159,11 +159,18 @@ describe.each([...TRANSPORTS])("%s", (io) => {
     await admin.text("ACL", "LOG", "RESET");
     const bob = await connect("bob", "b1");
     for (const key of ["x", "x", "y"]) await bob.text("GET", key);
+    // A server logs the word of a failed log-in as it was written.
     await bob.text("AUTH", "bob", "nonsense");
+    await bob.text("hello", "3", "AUTH", "bob", "nonsense");
     const entries = decodeReplyTree(await admin.command("ACL", "LOG")).items.map(({ items }) => {
       return Array.from({ length: 5 }, (_, i) => items[i * 2 + 1].text).join(" ");
     });
-    expect(entries).toEqual(["1 auth toplevel auth bob", "1 key toplevel y bob", "2 key toplevel x bob"]);
+    expect(entries).toEqual([
+      "1 auth toplevel hello bob",
+      "1 auth toplevel AUTH bob",
+      "1 key toplevel y bob",
+      "2 key toplevel x bob",
+    ]);
     expect(String(await admin.command("ACL", "LOG"))).not.toContain("nonsense");
     bob.close();
   });
@@ -183,7 +190,7 @@ test("restricted_scripts lets scripts run on the keys that they declare", async 
 });
 
 test("acl_forward: the servers get the users too, with hashes, but not the proxy's own", async () => {
-  const proxy = await ProxyProcess.start(addresses(), { acl_forward: true });
+  const proxy = await ProxyProcess.start(addresses());
   const client = await proxy.connect();
   expect(await client.text("ACL", "SETUSER", "fred", "on", ">f", "~*", "+get")).toBe("+OK\r\n");
   for (const server of servers) {
@@ -230,7 +237,9 @@ test("the servers' users are other users: right ones, wrong ones", async () => {
   client.close();
   await good.dispose();
 
-  const wrong = await ProxyProcess.start([server.addr], { ...given, server_password: "wrong" });
+  // A server that refuses the proxy counts as lost, and its requests wait; here the error is wanted at once.
+  const mistaken = { ...given, server_password: "wrong", hold_timeout_ms: 0 };
+  const wrong = await ProxyProcess.start([server.addr], mistaken);
   const other = await wrong.connect();
   const told = await other.text("SET", "k", "v");
   expect(told).toContain("the server refused AUTH: WRONGPASS");

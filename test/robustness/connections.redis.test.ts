@@ -1,6 +1,7 @@
 /** Very many connections, too many connections, and connections that have not said their password. */
 import { afterAll, afterEach, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { RedisProcess } from "../support/redis-process.ts";
 import { until } from "../support/until.ts";
 import { encode, RawClient, ReplyFault } from "./raw-client.ts";
@@ -85,6 +86,31 @@ describe.each(TRANSPORTS)("many connections (%s)", (io) => {
       const next = await rig.connect();
       return (await next.call("PING")) === "PONG";
     }, "there is room again");
+  });
+
+  test.skipIf(process.platform !== "linux")("no descriptor left: an error for who needs one", async () => {
+    rig = await Rig.start([server], io);
+    const clients = await openMany(20);
+    expect(await clients[0].call("SET", "plain", "1")).toBe("OK");
+    const inUse = readdirSync(`/proc/${rig.pid}/fd`).length;
+    const limitTo = (count: number): number | null =>
+      spawnSync("prlimit", ["--pid", String(rig.pid), `--nofile=${count}:`]).status;
+    expect(limitTo(inUse + 4)).toBe(0);
+    const waiting = clients.slice(1).map((client, i) => client.call("BLPOP", `few:${i}`, "0"));
+    let refused = 0;
+    for (const reply of waiting) {
+      void reply.then((each) => {
+        if (each instanceof ReplyFault && each.text.startsWith("ERR Cannot reach server")) refused++;
+      });
+    }
+    await until(() => refused >= waiting.length - 4, "those that don't get one are told so");
+    expect(await clients[0].call("GET", "plain")).toBe("1");
+    limitTo(4096);
+    const later = (await rig.connect()).call("BLPOP", "later", "0");
+    for (let i = 0; i < waiting.length; i++) await clients[0].call("RPUSH", `few:${i}`, "e");
+    await clients[0].call("RPUSH", "later", "e");
+    expect(await later).toEqual(["later", "e"]);
+    await Promise.all(waiting);
   });
 
   test("one that sends nothing for client_idle_timeout_s is closed, one that sends is not", async () => {

@@ -15,7 +15,13 @@ let servers: RedisProcess[];
 let rig: Rig;
 
 async function startRig(io: (typeof TRANSPORTS)[number], settings = {}): Promise<void> {
-  rig = await Rig.start(servers, io, { server_timeout_ms: SERVER_TIMEOUT_MS, ...settings });
+  rig = await Rig.start(servers, io, {
+    server_timeout_ms: SERVER_TIMEOUT_MS,
+    // Fail at once: what is told to whom is the matter here. Holding has tests of its own
+    // (holding.redis.test.ts).
+    hold_timeout_ms: 0,
+    ...settings,
+  });
 }
 
 beforeEach(async () => {

@@ -106,6 +106,35 @@ describe.each(TRANSPORTS)("a new map (%s)", (io) => {
     expect(await client.call("GET", "k")).toBe("first");
   });
 
+  test.each([2, 3])(
+    "another primary: EXEC answers nil, scripts and functions are there (RESP%d)",
+    async (resp) => {
+      const spare = await RedisProcess.start();
+      servers.push(spare);
+      rig = await Rig.start(servers.slice(0, 2), io);
+      const client = await rig.connect();
+      await client.call("HELLO", String(resp));
+      const key = rig.keyIn(1);
+      const sha = String(await client.call("SCRIPT", "LOAD", "return {KEYS[1], 'script'}"));
+      const library = "#!lua name=l\nredis.register_function('f', function(keys) return keys[1] end)";
+      expect(await client.call("FUNCTION", "LOAD", library)).toBe("l");
+      expect(await client.call("WATCH", key)).toBe("OK");
+      rig.sendMap(mapOf([servers[0].addr, spare.addr], 2));
+      await until(() => rig.acks.includes(2), "the map is acknowledged");
+      expect(await client.call("MULTI")).toBe("OK");
+      expect(await client.call("SET", key, "v")).toBe("QUEUED");
+      expect(await client.call("EXEC")).toBeNull();
+      expect(await client.call("GET", key)).toBeNull();
+      // The new primary has seen neither the script nor the library.
+      expect(await client.call("EVALSHA", sha, "1", key)).toEqual([key, "script"]);
+      expect(await client.call("FCALL", "f", "1", key)).toBe(key);
+      await client.call("MULTI");
+      await client.call("EVALSHA", sha, "1", key);
+      await client.call("FCALL", "f", "1", key);
+      expect(await client.call("EXEC")).toEqual([[key, "script"], key]);
+    },
+  );
+
   /** How a slot leaves its server: its group gets another primary, or another group gets the slot. */
   const changes: ReadonlyArray<readonly [string, () => ClusterMap]> = [
     ["another primary", () => mapOf([servers[1].addr, servers[1].addr], 2)],

@@ -9,6 +9,7 @@ import { type Subprocess, spawn } from "bun";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { WorkerMessage } from "../../src/proxy/master/worker-messages.ts";
+import type { ServerSight } from "../../src/proxy/upstream/server-sights.ts";
 import { type ProxyConfig, parseProxyConfig } from "../../src/proxy/proxy-config.ts";
 import { slotOf } from "../../src/routing/slot-of.ts";
 import { type ClusterMap, evenRanges, type SlotRange } from "../../src/topology/cluster-map.ts";
@@ -49,6 +50,10 @@ export class Rig {
   /** Map versions that the worker has acknowledged, in order. */
   readonly acks: number[] = [];
   counters: Readonly<Record<string, number>> = {};
+  /** Calls by slot, as the worker samples them. */
+  readonly slotCalls = new Map<number, number>();
+  /** What the worker has told last of each server. */
+  sights: readonly ServerSight[] = [];
   readonly #process: Subprocess;
   readonly #clients: RawClient[] = [];
 
@@ -69,8 +74,15 @@ export class Rig {
   #onMessage(message: WorkerMessage): void {
     if (message.type === "ready") this.#ready = true;
     else if (message.type === "ack") this.acks.push(message.version);
-    else if (message.type === "stats") this.counters = message.counters;
+    else if (message.type === "stats") this.#onStats(message);
+    else if (message.type === "servers") this.sights = message.servers;
     else if (message.type === "failed") this.#failure = message.message;
+  }
+
+  #onStats({ counters, slotCalls = [] }: Extract<WorkerMessage, { type: "stats" }>): void {
+    this.counters = counters;
+    for (let i = 0; i < slotCalls.length; i += 2)
+      this.slotCalls.set(slotCalls[i], (this.slotCalls.get(slotCalls[i]) ?? 0) + slotCalls[i + 1]);
   }
 
   /** Starts a worker over `servers`, which stay the caller's; it serves when this resolves. */
@@ -96,6 +108,11 @@ export class Rig {
 
   sendMap(map: ClusterMap): void {
     this.#process.send({ type: "map", map });
+  }
+
+  /** Tells the worker whether the controllers are lost. */
+  sendControl(lost: boolean): void {
+    this.#process.send({ type: "control", lost });
   }
 
   /** A connection to the worker, closed with the rig. */

@@ -8,6 +8,7 @@
  *   DIR/servers/g1-1/         redis.conf, redis.log and the data of one server
  *   DIR/controller/           controller.toml, controller.log, shoal.db
  *   DIR/proxies/p1/           proxy.toml, proxy.log, the last map
+ *   DIR/requests/             what commands ask of the running `up` (request-box.ts)
  */
 import { mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
@@ -50,6 +51,8 @@ export interface ClusterRecord extends FreeOptions {
   readonly served: boolean;
   readonly slots: number;
   readonly groups: readonly GroupRecord[];
+  /** What it was made with, once groups or servers have come or gone since. */
+  readonly made?: { readonly groups: number; readonly replicas: number; readonly serverPort: number };
 }
 
 /** Names that may lie in a folder before it is a cluster's. */

@@ -91,10 +91,10 @@ function freeOptions(options: OptionValues, fallback: FreeOptions): FreeOptions 
 /** Options that would need data to move are not taken silently, and not ignored either. */
 function checkAgainst(folder: ClusterFolder, record: ClusterRecord, options: OptionValues): void {
   const has = {
-    groups: record.groups.length,
-    replicas: record.groups[0].servers.length - 1,
+    groups: record.made?.groups ?? record.groups.length,
+    replicas: record.made?.replicas ?? record.groups[0].servers.length - 1,
     slots: record.slots,
-    serverPort: record.groups[0].servers[0].port,
+    serverPort: record.made?.serverPort ?? record.groups[0].servers[0].port,
   };
   for (const [name, value] of Object.entries(has)) {
     const given = options[name];

@@ -10,10 +10,13 @@ import type { OptionValues, World } from "../command.ts";
 import { ClusterFolder, lastLines } from "../folder/cluster-folder.ts";
 import { HintedError, hintFor } from "../hinted-error.ts";
 import { folderOption } from "../target.ts";
+import type { ProgressStep } from "../progress.ts";
+import { StepBars } from "./step-bars.ts";
 import { type UpSummary, formatSummary } from "./summary.ts";
 import type { UpReporter } from "./up.ts";
 
 type ChildMessage =
+  | { readonly type: "step"; readonly step: ProgressStep }
   | { readonly type: "progress" | "notice"; readonly text: string }
   | { readonly type: "serving"; readonly summary: UpSummary }
   | {
@@ -25,6 +28,9 @@ type ChildMessage =
 
 /** Lines of up.log that are quoted when the supervisor ends without a word. */
 const QUOTED_LINES = 10;
+
+/** A bar need not move more often than the eye can follow. */
+const STEP_PERIOD_MS = 100;
 
 /** Starts the supervisor; comes back when the cluster serves. @throws ShoalError what it failed with */
 export async function startDetached(world: World, options: OptionValues): Promise<number> {
@@ -41,17 +47,21 @@ export async function startDetached(world: World, options: OptionValues): Promis
     detached: true,
   });
   const signals = world.machine.onStopSignal(() => child.kill("SIGTERM"));
+  const steps = new StepBars(world, options);
   try {
     const outcome = await new Promise<ChildMessage>((resolve) => {
       child.onMessage((message) => {
         const told = message as ChildMessage;
         if (told.type === "serving" || told.type === "failed") resolve(told);
-        else if (told.type === "notice" || (world.interactive && !options.json)) world.printError(told.text);
+        else if (told.type === "progress") steps.begin(told.text);
+        else if (told.type === "step") steps.update(told.step);
+        else world.printError(told.text);
       });
       void child.ended.then(async (end) =>
         resolve(await silentEnd(folder, end.signal ?? `status ${end.status}`)),
       );
     });
+    steps.end();
     if (outcome.type === "failed") {
       await child.ended;
       throw failureOf(outcome);
@@ -59,6 +69,7 @@ export async function startDetached(world: World, options: OptionValues): Promis
     if (outcome.type === "serving") printServing(world, options, outcome.summary);
     return 0;
   } finally {
+    steps.end();
     signals.off();
     child.release();
   }
@@ -77,9 +88,16 @@ export async function runUnderParent(run: (reporter: UpReporter) => Promise<numb
     log(text);
     tell({ type, text });
   };
+  let toldMs = Number.NEGATIVE_INFINITY;
   try {
     return await run({
       progress: (text) => say("progress", text),
+      step: (step) => {
+        const nowMs = performance.now();
+        if (nowMs - toldMs < STEP_PERIOD_MS) return;
+        toldMs = nowMs;
+        tell({ type: "step", step });
+      },
       notice: (text) => say("notice", text),
       serving: (summary) => {
         log("everything serves");

@@ -7,7 +7,8 @@ import { ShoalError } from "../../base/shoal-error.ts";
 import { fetchHealth, fetchStatus } from "../../contract/client.ts";
 import type { ClusterStatus } from "../../contract/schemas.ts";
 import type { World } from "../command.ts";
-import type { ClusterFolder } from "../folder/cluster-folder.ts";
+import type { ClusterFolder, ClusterRecord } from "../folder/cluster-folder.ts";
+import type { ProgressStep } from "../progress.ts";
 import { type ClusterPlan, HOST, proxiesOf } from "./cluster-plan.ts";
 import { planController, planProxy } from "./daemon-files.ts";
 import { pollUntil } from "./poll.ts";
@@ -28,6 +29,8 @@ export interface StartOptions {
   readonly supervisor: Supervisor;
   readonly serverBinary: string | null;
   readonly progress: (text: string) => void;
+  /** How far the step is that `progress` has named; called with every look. */
+  readonly step: (step: ProgressStep) => void;
 }
 
 /** @throws ShoalError START_FAILED, TIMEOUT, DISK, … ; what was started is left to the supervisor to stop */
@@ -49,9 +52,11 @@ async function startServers(options: StartOptions): Promise<void> {
   const servers = plan.record.groups.flatMap((group) => group.servers);
   options.progress(`starting ${servers.length} redis-servers`);
   for (const server of servers) await supervisor.start(await planServer(folder, server, binary));
-  for (const server of servers) {
+  for (const [done, server] of servers.entries()) {
     await waitFor(options, `redis-server ${server.id} answers on ${HOST}:${server.port}`, async () => {
       const result = await probe(HOST, server.port);
+      const detail = result === "loading" ? `${server.id} loads its data` : "";
+      options.step({ done, total: servers.length, unit: "servers", detail });
       return result === "loading" ? "moving" : result === "serving";
     });
   }
@@ -76,11 +81,13 @@ async function waitForGroups(options: StartOptions): Promise<void> {
     async () => {
       const status = await fetchStatus(options.world.http, target(options)).catch(nothingYet);
       if (status === null) return false;
-      unfinished = describeUnfinished(status);
-      const copying = status.groups.some((group) => {
+      const ours = status.groups.filter((group) => isOurs(options.plan.record, group));
+      unfinished = describeUnfinished({ ...status, groups: ours });
+      options.step(replicasOnline(status));
+      const copying = ours.some((group) => {
         return group.replicas.some((replica) => replica.state === "syncing" || replica.state === "loading");
       });
-      return copying ? "moving" : status.groups.every((group) => group.state === "ok");
+      return copying ? "moving" : ours.every((group) => group.state === "ok");
     },
   );
 }
@@ -92,8 +99,9 @@ async function startProxies(options: StartOptions): Promise<void> {
   const plans: PartPlan[] = [];
   for (const proxy of proxies) plans.push(await planProxy(folder, plan.record, proxy, world.program));
   for (const proxyPlan of plans) await supervisor.start(proxyPlan);
-  for (const { id, port } of proxies) {
+  for (const [done, { id, port }] of proxies.entries()) {
     await waitFor(options, `proxy ${id} answers on ${HOST}:${port}`, async () => {
+      options.step({ done, total: proxies.length, unit: "proxies" });
       return (await probe(HOST, port)) === "serving";
     });
   }
@@ -101,6 +109,22 @@ async function startProxies(options: StartOptions): Promise<void> {
     const status = await fetchStatus(world.http, target(options)).catch(nothingYet);
     return status !== null && proxies.every((proxy) => hasAcknowledged(status, proxy.id));
   });
+}
+
+/** A group with servers from elsewhere may be down for reasons that no start here can mend. */
+function isOurs(record: ClusterRecord, group: ClusterStatus["groups"][number]): boolean {
+  const ports = new Set(record.groups.flatMap((one) => one.servers.map((server) => server.port)));
+  const addrs = [group.primary.addr, ...group.replicas.map((replica) => replica.addr)];
+  return addrs.every((addr) => {
+    return addr.startsWith(`${HOST}:`) && ports.has(Number(addr.slice(HOST.length + 1)));
+  });
+}
+
+function replicasOnline(status: ClusterStatus): ProgressStep {
+  const replicas = status.groups.flatMap((group) => group.replicas);
+  const waiting = replicas.filter((one) => one.state !== "online");
+  const detail = waiting.map((one) => `${one.addr} ${one.state}`).join(", ");
+  return { done: replicas.length - waiting.length, total: replicas.length, unit: "replicas", detail };
 }
 
 function hasAcknowledged(status: ClusterStatus, id: string): boolean {

@@ -39,6 +39,8 @@ interface RunningPart {
   /** Deaths in a row, each within SETTLED_MS. */
   crashes: number;
   startedAtMs: number;
+  /** It is being stopped on purpose. */
+  leaving: boolean;
 }
 
 /** Having run for so long, a part's death is an accident and not a habit. */
@@ -91,9 +93,26 @@ export class Supervisor {
 
   /** @throws ShoalError START_FAILED, DISK */
   async start(plan: PartPlan): Promise<void> {
-    const part: RunningPart = { plan, record: null, crashes: 0, startedAtMs: 0 };
+    const part: RunningPart = { plan, record: null, crashes: 0, startedAtMs: 0, leaving: false };
     this.#parts.push(part);
     await this.#launch(part);
+  }
+
+  isRunning(id: string): boolean {
+    return this.parts.some((part) => part.id === id && this.#machine.isRunning(part.process));
+  }
+
+  /** Stops one part for good: it is not started again, and run.json names it no more. */
+  async stopPart(id: string): Promise<void> {
+    const gone = this.#parts.filter((part) => part.plan.id === id);
+    for (const part of gone) part.leaving = true;
+    await stopParts(this.#machine, {
+      parts: gone.flatMap((part) => (part.record === null ? [] : [part.record])),
+      atOnce: () => this.#atOnce,
+      onStopped: (part) => this.#tell(`${partName(part)} (pid ${part.process.pid}) stopped: taken out`),
+    });
+    for (const part of gone) this.#parts.splice(this.#parts.indexOf(part), 1);
+    await this.#note();
   }
 
   /** Everything serves: from now on a death is repaired and not a failed start. */
@@ -154,7 +173,7 @@ export class Supervisor {
     identity: ProcessIdentity,
     end: Awaited<ChildProcess["ended"]>,
   ): Promise<void> {
-    if (this.#state === "stopping") return;
+    if (this.#state === "stopping" || part.leaving) return;
     const how = end.signal ?? `status ${end.status}`;
     if (this.#state === "starting") {
       this.#fail(await this.#startError(part.plan, how));
@@ -174,7 +193,7 @@ export class Supervisor {
     const pauseMs =
       crashes === 0 ? 0 : Math.min(RESTART_PAUSE_MS_MIN * 2 ** (crashes - 1), RESTART_PAUSE_MS_MAX);
     if (pauseMs > 0) await pause(pauseMs);
-    if (this.#state === "stopping") return;
+    if (this.#state === "stopping" || part.leaving) return;
     try {
       await this.#launch(part);
       this.#tell(`${what}; started again (pid ${part.record?.process.pid})`);

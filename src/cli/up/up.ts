@@ -12,11 +12,15 @@ import { SLOT_COUNTS } from "../../topology/cluster-map.ts";
 import { type CommandRow, DIR_OPTION, type OptionRow, type OptionValues, type World } from "../command.ts";
 import { stopLeftovers } from "../down.ts";
 import { ClusterFolder } from "../folder/cluster-folder.ts";
+import { answerRequests } from "../folder/request-box.ts";
 import { HintedError } from "../hinted-error.ts";
+import type { ProgressStep } from "../progress.ts";
 import { folderOption } from "../target.ts";
+import { handleRequest } from "./added-servers.ts";
 import { UP_DEFAULTS, planCluster } from "./cluster-plan.ts";
 import { runUnderParent, startDetached } from "./detach.ts";
 import { startCluster } from "./start-cluster.ts";
+import { StepBars } from "./step-bars.ts";
 import { type UpSummary, formatSummary, summarize } from "./summary.ts";
 import { Supervisor } from "./supervisor.ts";
 
@@ -24,6 +28,8 @@ import { Supervisor } from "./supervisor.ts";
 export interface UpReporter {
   /** A step on the way. */
   progress(text: string): void;
+  /** How far a step is. Called very often; what is drawn of it is the reporter's business. */
+  step(step: ProgressStep): void;
   /** Everything serves. */
   serving(summary: UpSummary): void;
   /** Something that happened since, or that a person should know. */
@@ -107,9 +113,13 @@ export async function runUp(world: World, options: OptionValues, reporter: UpRep
         supervisor,
         serverBinary: given,
         progress: reporter.progress,
+        step: reporter.step,
       });
       reporter.serving(summarize(folder, plan.record, supervisor.parts));
+      const context = { world, folder, supervisor, serverBinary: given };
+      const requests = answerRequests(world, folder, (request) => handleRequest(context, request));
       await supervisor.stopRequested;
+      await requests.stop();
     } finally {
       await supervisor.stop();
       signals.off();
@@ -135,13 +145,18 @@ function numberOption(name: string, placeholder: string, doc: string, min: numbe
 }
 
 function terminalReporter(world: World, options: OptionValues): UpReporter {
+  const steps = new StepBars(world, options);
   return {
-    progress: (text) => {
-      if (world.interactive && !options.json) world.printError(text);
+    progress: (text) => steps.begin(text),
+    step: (step) => steps.update(step),
+    serving: (summary) => {
+      steps.end();
+      world.print(options.json ? JSON.stringify(summary, null, 2) : formatSummary(summary));
     },
-    serving: (summary) =>
-      world.print(options.json ? JSON.stringify(summary, null, 2) : formatSummary(summary)),
-    notice: (text) => world.printError(text),
+    notice: (text) => {
+      steps.end();
+      world.printError(text);
+    },
   };
 }
 

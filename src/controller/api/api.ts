@@ -1,9 +1,9 @@
 /**
  * The API's frame: routing, token, headers, errors. Handlers do the rest.
  *
- *   Request ─▶ token? ─▶ handler of the route ─▶ count ─▶ headers (controller, leader, term) ─▶ Response
- *                │              └── throws ShoalError(code) ─▶ {error: {code, message}}, its HTTP status
- *                └── 401
+ *   Request ─▶ token? ─▶ ours? ─▶ handler ─▶ count ─▶ headers (controller, leader, term) ─▶ Response
+ *                │         │         └── throws ShoalError(code) ─▶ {error: {code, message}}, its HTTP status
+ *                └── 401   └── a write, and another leads: forward.ts
  */
 import { Hono } from "hono";
 import { assert } from "../../base/assert.ts";
@@ -12,7 +12,7 @@ import { ANSWER_HEADERS, ROUTES, type Route, type RouteName } from "../../contra
 import type { ErrorAnswer } from "../../contract/schemas.ts";
 import type { HttpHandler } from "../../env/http.ts";
 import type { Log } from "../../env/log.ts";
-import type { Leadership } from "../../store/store.ts";
+import { type ForwardOptions, forward, shallForward, tryForward } from "./forward.ts";
 
 /** A request as handlers see it. */
 export interface ApiRequest {
@@ -28,11 +28,9 @@ export interface ApiRequest {
 export type ApiHandler = (request: ApiRequest) => Response | Promise<Response>;
 
 /** What the frame needs to know of the controller. */
-export interface ApiOptions {
-  readonly controllerId: string;
+export interface ApiOptions extends ForwardOptions {
   /** Empty: no token is asked for. */
   readonly token: string;
-  readonly leader: () => Leadership | null;
   readonly log: Log;
   /** Called for each answer. */
   readonly count: (route: string, status: number) => void;
@@ -52,7 +50,7 @@ export function createApi(
     app.on(route.method, route.path, async (context) => {
       const request = context.req.raw as Request;
       const parameters = context.req.param() as Record<string, string>;
-      const response = await answer(route, handlers[name], request, parameters, options);
+      const response = await answer(name, handlers[name], request, parameters, options);
       options.count(name, response.status);
       return response as never;
     });
@@ -74,14 +72,19 @@ export function createApi(
 
 /** One request to its answer; nothing that a handler throws gets past it. */
 async function answer(
-  route: Route,
+  name: RouteName,
   handler: ApiHandler,
   raw: Request,
   parameters: Readonly<Record<string, string>>,
   options: ApiOptions,
 ): Promise<Response> {
+  const route: Route = ROUTES[name];
   try {
     if (route.needsToken) checkToken(raw, options.token, route);
+    const whose = shallForward(name, route, raw, options);
+    if (whose === "yes") return await forward(raw, route, options);
+    const elsewhere = whose === "try" ? await tryForward(raw, route, options) : null;
+    if (elsewhere !== null) return elsewhere;
     const body = route.body === null ? null : await readBody(raw, route);
     const query = new URL(raw.url).searchParams;
     return await handler({ raw, parameters, body, query: (name) => query.get(name) });

@@ -8,8 +8,17 @@ import { slotOf } from "../../routing/slot-of.ts";
 import type { ClusterMap } from "../../topology/cluster-map.ts";
 import type { ClusterState } from "../cluster-state.ts";
 import type { MapHub } from "../map-hub.ts";
+import type { Mover } from "../moves/mover.ts";
 import type { ProxyRegistry } from "../proxy-registry.ts";
+import type { EventLog } from "../events.ts";
+import type { FailoverParts } from "../failover/failover-parts.ts";
+import type { TopologyParts } from "../topology/topology-parts.ts";
+import type { Checker } from "../check/checker.ts";
 import { type ApiHandler, jsonResponse } from "./api.ts";
+import { checkHandlers } from "./check-handlers.ts";
+import { failoverHandlers } from "./failover-handlers.ts";
+import { groupHandlers } from "./group-handlers.ts";
+import { moveHandlers } from "./move-handlers.ts";
 
 /** What the handlers need of the controller. */
 export interface ApiParts {
@@ -19,7 +28,12 @@ export interface ApiParts {
   readonly proxyLeaseMs: number;
   readonly state: ClusterState;
   readonly hub: MapHub;
+  readonly mover: Mover;
   readonly proxies: ProxyRegistry;
+  readonly checker: Checker;
+  readonly topology: TopologyParts;
+  readonly failover: FailoverParts;
+  readonly events: EventLog;
   /** @throws ShoalError NOT_FOUND while there is no cluster */
   status(): Promise<ClusterStatus>;
   metrics(): Promise<string>;
@@ -28,10 +42,14 @@ export interface ApiParts {
 /** Each row of the contract has its handler; the type makes sure that none is missing. */
 export function createHandlers(parts: ApiParts): Readonly<Record<RouteName, ApiHandler>> {
   return {
+    ...groupHandlers(parts),
+    ...moveHandlers(parts),
+    ...failoverHandlers(parts),
+    ...checkHandlers(parts),
     status: async () => jsonResponse(await parts.status()),
     map: () => jsonResponse(mapOf(parts.state)),
     mapStream: (request) => {
-      const stream = parts.hub.open(request.query("proxy") ?? "somebody");
+      const stream = parts.hub.open(request.query("proxy"));
       return new Response(stream, {
         headers: { "content-type": "application/x-ndjson", "cache-control": "no-store" },
       });

@@ -46,7 +46,8 @@ export class EpollConnection implements Connection {
   readonly remoteAddress: string;
   localAddress = "";
   handler: ConnectionHandler;
-  fd: number;
+  /** Negative: there was none left. */
+  readonly fd: number;
   dirty = false;
   #net: EpollNet;
   #state: "connecting" | "open" | "ended" | "closed";
@@ -71,6 +72,11 @@ export class EpollConnection implements Connection {
   register(): void {
     this.#interest = EPOLLET | EPOLLRDHUP | (this.#state === "connecting" ? EPOLLOUT : EPOLLIN);
     this.#net.add(this, this.#interest);
+  }
+
+  /** Without a descriptor: fails when its owner has it, as one does that is refused. */
+  failSoon(reason: string): void {
+    this.#net.timers.after(0, () => this.#fail(reason));
   }
 
   flushSoon(): void {
@@ -112,7 +118,7 @@ export class EpollConnection implements Connection {
     if (this.#state === "closed") return;
     this.#state = "closed";
     this.output.clear();
-    this.#net.remove(this);
+    if (this.fd >= 0) this.#net.remove(this);
   }
 
   closeAfterFlush(lingerMs: number): void {

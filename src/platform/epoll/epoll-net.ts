@@ -5,6 +5,8 @@
  *            ▲        └──▶ turn-end calls ─▶ one send per dirty connection ─▶ close what was closed
  *            └─ setImmediate, after BURST_MS: so that the runtime's own timers and pipes get their turn
  *
+ * Between two turns there may be a pause, in which events gather: pacer.ts says when.
+ *
  * TLS connections are the portable transport's, on the runtime's loop, in the same process (`#portable`).
  *
  * While nothing happens, epoll_wait itself sleeps for at most IDLE_WAIT_MS; a timer of the runtime is late
@@ -15,7 +17,6 @@ import { ptr, type Pointer } from "bun:ffi";
 import { lookup } from "node:dns";
 import { type Block, BlockPool } from "../../base/block-pool.ts";
 import type { Bytes } from "../../base/bytes.ts";
-import { ShoalError } from "../../base/shoal-error.ts";
 import type { Clock, Timers } from "../../env/env.ts";
 import {
   type Connection,
@@ -46,6 +47,7 @@ import {
   SOL_SOCKET,
   TCP_NODELAY,
 } from "./libc.ts";
+import { Pacer } from "./pacer.ts";
 import { decodeSocketAddress, encodeSocketAddress } from "./socket-address.ts";
 
 /** Events taken in one turn. */
@@ -71,6 +73,7 @@ interface Watched {
 
 export class EpollNet implements Net {
   readonly blocks = new BlockPool(allocateBlock);
+  readonly work = { begun: 0, ended: 0 };
   readonly timers: Timers;
   /** Connections with something to send. */
   readonly dirty: EpollConnection[] = [];
@@ -79,6 +82,7 @@ export class EpollNet implements Net {
   readonly receivePointer: Pointer;
   readonly #clock: Clock;
   readonly #epollFd: number;
+  readonly #pacer: Pacer;
   readonly #watched: (Watched | null)[] = [];
   readonly #closed: number[] = [];
   readonly #events = new Int32Array(EVENTS_MAX * EVENT_WORDS);
@@ -106,6 +110,7 @@ export class EpollNet implements Net {
     this.receiveBytes = receive.bytes;
     this.receivePointer = (receive.address + HEADROOM_BYTES) as Pointer;
     this.#epollFd = libc.epoll_create1(SOCK_CLOEXEC);
+    this.#pacer = new Pacer(this.work);
     raiseDescriptorLimit();
   }
 
@@ -122,11 +127,19 @@ export class EpollNet implements Net {
   readonly #step = (): void => {
     const start = this.#clock.nowMs();
     if (this.#portable !== null && this.#portable.open > 0) this.#sharedTurn(this.#portable, start);
-    else
-      do this.#turn(IDLE_WAIT_MS);
-      while (this.#running && this.#clock.nowMs() - start < BURST_MS);
+    else this.#burst(start);
     if (this.#running) setImmediate(this.#step);
   };
+
+  #burst(startMs: number): void {
+    let ms = 0;
+    while (this.#running && ms < BURST_MS) {
+      this.#pacer.beforeTurn();
+      this.#turn(IDLE_WAIT_MS);
+      ms = this.#clock.nowMs() - startMs;
+    }
+    this.#pacer.afterBurst(ms);
+  }
 
   /**
    * One turn while TLS connections live on the runtime's loop: it must come round soon, or they would wait
@@ -207,9 +220,13 @@ export class EpollNet implements Net {
     const address = encodeSocketAddress(host, port);
     const family = address !== null && address[0] === AF_INET6 ? AF_INET6 : 2;
     const fd = libc.socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) throw new ShoalError("LIMIT", `Cannot connect to ${host}:${port}: no file descriptor left`);
-    setSocketOptions(fd);
     const connection = new EpollConnection(this, fd, `${host}:${port}`, handler, false);
+    // Like a server that can't be reached: whoever connects is in the middle of something, and others go on.
+    if (fd < 0) {
+      connection.failSoon("no file descriptor left");
+      return connection;
+    }
+    setSocketOptions(fd);
     if (address === null) this.#connectByName(connection, host, port);
     else this.#startConnecting(connection, address);
     return connection;

@@ -22,6 +22,8 @@ const SIGNATURES = {
   epoll_wait: { args: ["i32", "ptr", "i32", "i32"], returns: "i32" },
   recv: { args: ["i32", "ptr", "i32", "i32"], returns: "i32" },
   send: { args: ["i32", "ptr", "i32", "i32"], returns: "i32" },
+  usleep: { args: ["u32"], returns: "i32" },
+  prctl: { args: ["i32", "u32"], returns: "i32" },
   close: { args: ["i32"], returns: "i32" },
   getrlimit: { args: ["i32", "ptr"], returns: "i32" },
   setrlimit: { args: ["i32", "ptr"], returns: "i32" },
@@ -70,6 +72,7 @@ export const EPOLLHUP = 0x10;
 export const EPOLLRDHUP = 0x2000;
 export const EPOLLET = -0x80000000;
 export const RLIMIT_NOFILE = 7;
+export const PR_SET_TIMERSLACK = 29;
 
 /** The few errno values that SO_ERROR gives and people should read as words. */
 export const ERRNO_TEXT: Readonly<Record<number, string>> = {

@@ -1,27 +1,44 @@
 /**
- * A call that may make the server wait: BLPOP and its kind, XREAD BLOCK, WAIT.
+ * A call that may make the server wait: BLPOP and its kind, XREAD BLOCK.
  *
  *   session ─▶ (no reply owed) ─▶ a connection of its own ─▶ server waits … ─▶ reply ─▶ session goes on
- *      │ client gone                     ▲
- *      └─▶ CLIENT UNBLOCK over the shared connection ─▶ the reply, nil or an element ─▶ an element is put
- *      back (L15)
+ *      │ client gone                     ▲        │
+ *      │                                 │        └─ its slot is locked, or lives elsewhere now:
+ *      │                                 │           CLIENT UNBLOCK ─▶ an element ─▶ to the client
+ *      │                                 │                         └─▶ nil ─▶ sent again to the slot's new
+ *      │                                 │                             home, with the time that is left
+ *      └─▶ CLIENT UNBLOCK ─▶ the reply, nil or an element ─▶ an element is put back (L15)
  *
  * The session's further requests wait, as they would on a server. When its client goes away while the server
- * waits, the connection is not simply cut: an element could be popped in that very moment, and would be lost
- * with the reply. The server is told to give up instead, and whatever it has popped by then goes back to
- * where it came from. So does what was sent to a client that was gone without our knowing (pop-receipt.ts).
+ * waits, or its slot does, the connection is not simply cut: an element could be popped in that very moment,
+ * and would be lost with the reply. The server is told to give up instead; whatever it has popped by then
+ * goes to the client, or back to where it came from. So does what was sent to a client that was gone without
+ * our knowing (pop-receipt.ts).
+ *
+ * XREAD's "$" is the last entry at the time of the call. Before the wait is ended the server is asked which
+ * one that is: what is added later would have ended the wait by itself, so nothing falls in between.
  */
 import { type Bytes, ownCopy } from "../../base/bytes.ts";
 import { decodeReply } from "../../resp/reply-decoder.ts";
-import { bulk, errorReply } from "../../resp/reply-writer.ts";
+import { errorReply } from "../../resp/reply-writer.ts";
+import { writes } from "../acks/writes.ts";
 import type { DataPlane } from "../data-plane.ts";
 import { HOLD_DRAIN, HOLD_WAIT } from "../downstream/reply-queue.ts";
 import type { Session } from "../downstream/session.ts";
+import type { WantedKey } from "../moving/wanted-keys.ts";
 import type { ReplyOwner, Request } from "../request.ts";
-import type { Upstream } from "../upstream/upstream.ts";
+import type { Lane } from "../slots/lane.ts";
+import { SLOT_LOCKED } from "../slots/slot-states.ts";
+import type { FenceEnded } from "../slots/slot-table.ts";
 import { PrivatePool } from "../upstream/private-pool.ts";
-import { type Call, fail } from "./call.ts";
+import type { Upstream } from "../upstream/upstream.ts";
+import { requestOf } from "./ask-groups.ts";
+import { POPS, putBackRequest, timeoutMsOf, withTimeoutMs } from "./blocking-words.ts";
+import { argument, type Call, fail } from "./call.ts";
+import { pairsOf } from "./fleet-values.ts";
+import { foundKeys, slotOfArgument } from "./locate.ts";
 import { PopReceipt } from "./pop-receipt.ts";
+import { ServerWait } from "./server-wait.ts";
 
 /** What a session waits in. */
 export interface Blocked {
@@ -32,46 +49,68 @@ export interface Blocked {
   unblock(error: boolean, told: (count: number) => void): void;
   /** The client is gone. */
   clientGone(): void;
+  /** A map has come into force. */
+  mapChanged?(): void;
 }
 
 const ARRAY = 42;
-/** "*-1": nothing was popped. */
+/** "*-1", "$-1", "_": the time was over, nothing was popped. */
 const MINUS = 45;
-/** Commands whose reply is all that is left of what they took. */
-const POPS = new Set(["blpop", "brpop", "blmpop", "bzpopmin", "bzpopmax", "bzmpop"]);
+const NULL = 95;
+const UNBLOCKED = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+/** Pause before a wait is tried again at a home that can't be reached, and how often that is done. */
+const HOME_PAUSE_MS = 100;
+const HOME_TRIES_MAX = 100;
 
-/**
- * A server that was told to let go, and has not yet, is told again after this time, which doubles up to the
- * bound.
- */
-const GIVE_UP_MS_MIN = 5;
-const GIVE_UP_MS_MAX = 500;
+/** CLIENT UNBLOCK that came while the server had been told to let go already. */
+interface Wish {
+  readonly error: boolean;
+  readonly told: (count: number) => void;
+}
 
 export class BlockingCall implements Blocked, ReplyOwner {
+  readonly session: Session;
+  readonly writes: boolean;
   readonly #plane: DataPlane;
-  readonly #session: Session;
-  readonly #shared: Upstream;
-  readonly #upstream: Upstream;
+  readonly #lane: Lane;
   readonly #place: Request;
   readonly #name: string;
-  readonly #direction: string;
-  /** The server has answered, or never will. */
+  #words: string[];
+  readonly #keys: readonly WantedKey[];
+  /** Argument indexes of the keys. */
+  readonly #keysAt: readonly number[];
+  readonly #deadlineMs: number;
+  /** Null between two homes. */
+  #wait: ServerWait | null = null;
+  /** The server has been told to let go, because the slot leaves: the map can't be acknowledged before. */
+  #leaving: FenceEnded | null = null;
+  #wish: Wish | null = null;
+  /** CLIENT UNBLOCK is under way: the next nil is the client's. */
+  #unblocking = false;
+  /** The last nil, for a client that is unblocked between two homes. */
+  #nil: Uint8Array = new Uint8Array(0);
   #ended = false;
 
-  private constructor(plane: DataPlane, call: Call, shared: Upstream, upstream: Upstream) {
+  private constructor(plane: DataPlane, call: Call) {
+    const { session, request, command } = call;
     this.#plane = plane;
-    this.#session = call.session;
-    this.#shared = shared;
-    this.#upstream = upstream;
-    this.#place = call.session.reserve();
-    this.#name = call.command.name;
-    // BLMPOP timeout numkeys key … LEFT|RIGHT: only the word matters, and keys can't be told from it by
-    // position.
-    this.#direction = readWord(call, "right") ? "right" : "left";
+    this.session = session;
+    this.writes = writes(command);
+    this.#lane = session.lane;
+    this.#place = session.reserve();
+    this.#name = command.name;
+    this.#words = Array.from({ length: request.argc }, (_, i) => argument(call, i));
+    this.#keysAt = [...foundKeys.at.subarray(0, foundKeys.count)];
+    const { database } = session.lane;
+    this.#keys = this.#keysAt.map((at) => {
+      return { slot: slotOfArgument(plane, call, at), database, key: this.#words[at] };
+    });
+    this.#deadlineMs = plane.env.clock.nowMs() + timeoutMsOf(command.name, this.#words);
   }
 
   /**
-   * Sends the call over a connection of its own to where `shared` leads. False: not now, replies are owed.
+   * Sends the call over a connection of its own to where `shared` leads; its keys are `foundKeys`. False: not
+   * now, replies are owed.
    */
   static start(plane: DataPlane, call: Call, shared: Upstream): boolean {
     const { session } = call;
@@ -79,67 +118,105 @@ export class BlockingCall implements Blocked, ReplyOwner {
       session.hold(HOLD_DRAIN);
       return false;
     }
-    const upstream = plane.privates.take(shared);
-    if (upstream === null)
+    if (plane.holding.enter(session, shared)) return false;
+    if (!shared.prepare() || plane.privates.full)
       return fail(session, plane.privates.full && shared.open ? PrivatePool.FULL : shared.refusal);
-    const blocked = new BlockingCall(plane, call, shared, upstream);
-    upstream.patient = true;
-    session.tracking?.announce(upstream);
-    upstream.begin(blocked, 0);
-    upstream.output.append(call.bytes, call.start, call.end);
-    upstream.flushSoon();
+    const blocked = new BlockingCall(plane, call);
     session.blocked = blocked;
     session.hold(HOLD_WAIT);
     // Read on, although requests wait: the client's end must be seen at once.
     session.connection.setReading(true);
+    if (!blocked.#send(shared, blocked.#words)) blocked.#answer(errorReply(shared.refusal));
     return true;
   }
 
-  /**
-   * Tells the server to let go; with `error`, the client gets -UNBLOCKED. Whether it did is told to `told`.
-   */
+  #send(shared: Upstream, words: readonly string[]): boolean {
+    this.#wait = ServerWait.begin(this.#plane, shared, this);
+    if (this.#wait === null) return false;
+    this.#wait.upstream.output.appendLatin1(requestOf(...words));
+    this.#wait.upstream.flushSoon();
+    return true;
+  }
+
   unblock(error: boolean, told: (count: number) => void): void {
-    const id = this.#upstream.clientId;
-    if (id === "" || !this.#shared.prepare()) {
-      told(0);
-      return;
+    if (this.#ended) told(0);
+    else if (this.#wait === null) {
+      this.#answerUnblocked(error);
+      told(1);
+    } else if (this.#leaving !== null) this.#wish = { error, told };
+    else {
+      this.#unblocking = true;
+      this.#wait.unblock(error, (count) => {
+        this.#unblocking &&= count > 0;
+        told(count);
+      });
     }
-    const owner: ReplyOwner = {
-      onReply: (_request, bytes, start, end) => told(Number(decodeReply(bytes, start, end))),
-      onFailure: () => told(0),
-    };
-    const words = ["CLIENT", "UNBLOCK", id, error ? "ERROR" : "TIMEOUT"].map(bulk);
-    this.#shared.begin(owner, 0);
-    this.#shared.output.appendLatin1(`*4\r\n${words.join("")}`);
-    this.#shared.flushSoon();
   }
 
   /** The client is gone. The reply is still wanted, for what may be in it. */
   clientGone(): void {
-    this.#giveUp(GIVE_UP_MS_MIN);
+    if (this.#wait !== null) this.#wait.release();
+    else if (!this.#ended) this.#answer("");
   }
 
-  /**
-   * Tells the server to let go, until it has. Once is not enough: the two requests go over two connections,
-   * and the server may see the second before the first; nor is the connection's id known before its
-   * handshake is through.
-   */
-  #giveUp(retryMs: number): void {
-    if (this.#ended) return;
-    if (!this.#shared.prepare()) {
-      this.#upstream.close();
+  /** Where its slots are may have changed: whoever waits at the wrong place is called back. */
+  mapChanged(): void {
+    const wait = this.#wait;
+    if (wait === null || this.#leaving !== null) return;
+    const { states } = this.#plane.slots;
+    const stays = this.#keys.every(
+      ({ slot }) => states.of(slot) !== SLOT_LOCKED && this.#lane.homes[slot] === wait.shared,
+    );
+    if (stays) return;
+    this.#leaving = this.#plane.slots.fence();
+    this.#pinLastEntries(wait, () => wait.release());
+  }
+
+  /** Puts the stream's last entry in the place of each "$". */
+  #pinLastEntries(wait: ServerWait, done: () => void): void {
+    const count = this.#keysAt.length;
+    const open = this.#name === "xread" ? this.#keysAt.filter((at) => this.#words[at + count] === "$") : [];
+    if (open.length === 0 || !wait.shared.prepare()) {
+      done();
       return;
     }
-    this.unblock(false, (count) => {
-      if (count > 0 || this.#ended) return;
-      this.#plane.env.timers.after(retryMs, () => this.#giveUp(Math.min(retryMs * 2, GIVE_UP_MS_MAX)));
-    });
+    let left = open.length;
+    for (const at of open) {
+      wait.shared.begin(
+        {
+          onReply: (_request, bytes, start, end) => {
+            const last = new Map(pairsOf(decodeReply(bytes, start, end))).get("last-generated-id");
+            // No stream: whatever comes is new.
+            this.#words[at + count] = String(last ?? "0-0");
+            if (--left === 0) done();
+          },
+          onFailure: () => {
+            if (--left === 0) done();
+          },
+        },
+        0,
+      );
+      wait.shared.output.appendLatin1(requestOf("XINFO", "STREAM", this.#words[at]));
+      wait.shared.flushSoon();
+    }
   }
 
   onReply(_request: Request, bytes: Bytes, start: number, end: number): void {
-    const session = this.#session;
+    const { session } = this;
+    const isNil = bytes[start] === NULL || bytes[start + 1] === MINUS;
+    const [leaving, wish] = [this.#leaving, this.#wish];
+    this.#endWait();
+    if (leaving !== null && isNil && !session.closed && !this.#unblocking) {
+      this.#nil = ownCopy(bytes, start, end);
+      if (wish !== null) this.#answerUnblocked(wish.error);
+      wish?.told(1);
+      this.#goHome(HOME_TRIES_MAX);
+      leaving();
+      return;
+    }
+    wish?.told(0);
     if (session.closed) this.#putBack(bytes, start, end);
-    else if (POPS.has(this.#name) && bytes[start] === ARRAY && bytes[start + 1] !== MINUS) {
+    else if (POPS.has(this.#name) && bytes[start] === ARRAY && !isNil) {
       const kept = ownCopy(bytes, start, end);
       PopReceipt.watch(this.#plane, session, () => this.#putBack(kept, 0, kept.length));
     }
@@ -147,73 +224,83 @@ export class BlockingCall implements Blocked, ReplyOwner {
     bytes.copy(block.bytes, 0, start, end);
     this.#finish();
     session.completeWithBlock(this.#place, block, end - start);
+    leaving?.();
   }
 
   onFailure(_request: Request, text: string): void {
+    const leaving = this.#leaving;
+    this.#wish?.told(0);
+    this.#endWait();
+    this.#answer(errorReply(text));
+    leaving?.();
+  }
+
+  #endWait(): void {
+    this.#leaving = null;
+    this.#wish = null;
+    this.#wait?.end();
+    this.#wait = null;
+  }
+
+  /** Waits on where the slot is usable, and then for the time that is left. */
+  #goHome(tries: number): void {
+    if (this.#ended) return;
+    this.#plane.moving.whenUsable(this.#keys, (error) => {
+      if (this.#ended) return;
+      const leftMs = this.#deadlineMs - this.#plane.env.clock.nowMs();
+      const homes = new Set(this.#keys.map(({ slot }) => this.#lane.homes[slot]));
+      const [home] = homes;
+      if (error !== null) this.#answer(errorReply(error));
+      else if (leftMs <= 0) this.#answerUnblocked(false);
+      else if (homes.size > 1) this.#answer(errorReply(PARTED));
+      else if (!this.#send(home, withTimeoutMs(this.#name, this.#words, leftMs))) {
+        if (tries === 0) this.#answer(errorReply(home.refusal));
+        else this.#plane.env.timers.after(HOME_PAUSE_MS, () => this.#goHome(tries - 1));
+      }
+    });
+  }
+
+  /** As a server answers whom CLIENT UNBLOCK ends, or whose time is over. */
+  #answerUnblocked(error: boolean): void {
+    if (error) {
+      this.#answer(errorReply(UNBLOCKED));
+      return;
+    }
     this.#finish();
-    this.#session.complete(this.#place, errorReply(text));
+    const block = this.#plane.env.net.blocks.take(this.#nil.length);
+    block.bytes.set(this.#nil);
+    this.session.completeWithBlock(this.#place, block, this.#nil.length);
+  }
+
+  #answer(text: string): void {
+    this.#finish();
+    this.session.complete(this.#place, text);
   }
 
   #finish(): void {
     this.#ended = true;
-    this.#upstream.patient = false;
-    this.#upstream.whenIdle(() => this.#plane.privates.give(this.#upstream));
-    this.#session.blocked = null;
-    this.#session.release(HOLD_WAIT);
+    this.session.blocked = null;
+    this.session.release(HOLD_WAIT);
   }
 
-  /** What was popped for a client that is gone goes back where it was. */
+  /** What was popped for a client that is gone goes back to its key, wherever that is by now. */
   #putBack(bytes: Uint8Array, start: number, end: number): void {
-    const request = putBackRequest(this.#name, this.#direction, decodeReply(bytes, start, end));
-    if (request === null || !this.#shared.prepare()) return;
-    this.#plane.counters.putBack++;
-    this.#plane.env.log.info("element put back", { command: this.#name, reason: "its client was gone" });
-    this.#shared.begin({ onReply: () => undefined, onFailure: () => undefined }, 0);
-    this.#shared.output.appendLatin1(request);
-    this.#shared.flushSoon();
+    // BLMPOP timeout numkeys key … LEFT|RIGHT: only the word matters, keys can't be told from it by position.
+    const right = this.#words.some((word) => word.toLowerCase() === "right");
+    const reply = decodeReply(bytes, start, end);
+    const request = putBackRequest(this.#name, right ? "right" : "left", reply);
+    if (request === null) return;
+    const wanted = this.#keys.filter(({ key }) => key === String((reply as unknown[])[0]));
+    this.#plane.moving.whenUsable(wanted, (error) => {
+      const home = this.#lane.homes[wanted[0].slot];
+      if (error !== null || !home.prepare()) return;
+      this.#plane.counters.putBack++;
+      this.#plane.env.log.info("element put back", { command: this.#name, reason: "its client was gone" });
+      home.begin({ onReply: () => undefined, onFailure: () => undefined }, 0);
+      home.output.appendLatin1(request);
+      home.flushSoon();
+    });
   }
 }
 
-function readWord(call: Call, word: string): boolean {
-  const { request, bytes } = call;
-  for (let i = 2; i < request.argc; i++) {
-    if (request.argEnd[i] - request.argStart[i] !== word.length) continue;
-    let same = true;
-    for (let k = 0; k < word.length; k++)
-      same &&= (bytes[request.argStart[i] + k] | 32) === word.charCodeAt(k);
-    if (same) return true;
-  }
-  return false;
-}
-
-/** The request that undoes a pop; null when there is nothing to undo. Encoded, a character per byte. */
-export function putBackRequest(name: string, direction: string, reply: unknown): string | null {
-  if (!Array.isArray(reply) || reply.length < 2) return null;
-  const key = String(reply[0]);
-  switch (name) {
-    case "blpop":
-      return words("LPUSH", key, String(reply[1]));
-    case "brpop":
-      return words("RPUSH", key, String(reply[1]));
-    case "bzpopmin":
-    case "bzpopmax":
-      return words("ZADD", key, "NX", String(reply[2]), String(reply[1]));
-    case "blmpop": {
-      const elements = (reply[1] as unknown[]).map(String).reverse();
-      return words(direction === "right" ? "RPUSH" : "LPUSH", key, ...elements);
-    }
-    case "bzmpop": {
-      const pairs = (reply[1] as unknown[]).flatMap((pair) => {
-        const [member, score] = pair as unknown[];
-        return [String(score), String(member)];
-      });
-      return words("ZADD", key, "NX", ...pairs);
-    }
-    default:
-      return null;
-  }
-}
-
-function words(...list: readonly string[]): string {
-  return `*${list.length}\r\n${list.map(bulk).join("")}`;
-}
+const PARTED = "CROSSSLOT its keys have come to be in several groups while the call waited";

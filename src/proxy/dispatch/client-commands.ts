@@ -91,12 +91,13 @@ function list(plane: DataPlane, call: Call): boolean {
   const { session } = call;
   const own = listHere(plane, call);
   const { protocol } = session.lane;
-  // Ids name clients of any worker: the others' lines only matter when none is given.
-  if (own.startsWith("-")) return answer(call, own);
-  const type = call.request.argc > 2 && argument(call, 2).toLowerCase() === "type";
-  if (!plane.peers.any || (call.request.argc > 2 && !type)) return answer(call, verbatim(protocol, own));
+  if (own.startsWith("-") || !plane.peers.any)
+    return answer(call, own.startsWith("-") ? own : verbatim(protocol, own));
   const place = session.reserve();
-  const wanted = type ? { type: argument(call, 3).toLowerCase() } : {};
+  const [option = "", ...values] = Array.from({ length: call.request.argc - 2 }, (_, i) =>
+    argument(call, i + 2).toLowerCase(),
+  );
+  const wanted = option === "type" ? { type: values[0] } : option === "id" ? { ids: values } : {};
   void plane.peers.ask({ kind: "client-list", ...wanted }).then((answers) => {
     session.complete(place, verbatim(protocol, own + answers.join("")));
   });

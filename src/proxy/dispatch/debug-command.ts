@@ -65,6 +65,6 @@ function byKey(plane: DataPlane, call: Call): boolean {
   const { session } = call;
   const place = locate(plane, call);
   if (place.slot === PROBLEM) return fail(session, place.error);
-  const upstream = place.slot === SLOT_ANY ? session.lane.groups[0] : session.lane.bySlot[place.slot];
+  const upstream = place.slot === SLOT_ANY ? session.lane.groups[0] : session.lane.homes[place.slot];
   return plane.dispatcher.sendTo(call, upstream);
 }

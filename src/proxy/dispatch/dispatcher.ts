@@ -26,12 +26,13 @@ import { refusedByRights } from "../users/check-rights.ts";
 import { type Call, fail, quoted, QUOTED_BYTES_MAX } from "./call.ts";
 import { fanOut } from "./fan-out.ts";
 import { BlockingCall } from "./blocking-call.ts";
-import { foundKeys, locate, PROBLEM, SEVERAL, SLOT_ANY } from "./locate.ts";
+import { foundKeys, locate, PROBLEM, sample, SEVERAL, SLOT_ANY } from "./locate.ts";
 import { refusedToMonitors } from "./monitor.ts";
 import { abandon, queueCall } from "./transaction-commands.ts";
 import { LearnedCommands } from "./learned-commands.ts";
 import { SESSION_COMMANDS } from "./session-commands.ts";
 import { split } from "./split.ts";
+import { WRITES_STOPPED } from "./write-stop.ts";
 
 export class Dispatcher {
   readonly plane: DataPlane;
@@ -75,7 +76,16 @@ export class Dispatcher {
     if (session.monitoring && refusedToMonitors(this.plane, call))
       return reject(session, "ERR Replica can't interact with the keyspace");
     if (this.plane.pause.active && this.plane.pause.holds(call)) return false;
+    if (this.plane.writeStop.active && this.plane.writeStop.refuses(call))
+      return command.name === "exec" ? abandon(session, WRITES_STOPPED) : reject(session, WRITES_STOPPED);
     if (command.group === "scripting" && !this.plane.functions.ready(session, command)) return false;
+    if (this.plane.moving.active) {
+      const admitted = this.plane.moving.admit(call);
+      if (typeof admitted === "string") {
+        return command.name === "exec" ? abandon(session, admitted) : fail(session, admitted);
+      }
+      if (!admitted) return false;
+    }
     // Before it runs: CLIENT INFO names itself.
     session.info.lastCommand = command;
     if (!queueCall(this.plane, call) && !this.#route(call)) return false;
@@ -87,6 +97,8 @@ export class Dispatcher {
 
   #route(call: Call): boolean {
     const { session, command } = call;
+    const byKeys = command.route === c.ROUTE_KEY || command.route === c.ROUTE_SPLIT;
+    if (session.reads !== null && !byKeys) this.plane.replicas.touched(session);
     switch (command.route) {
       case c.ROUTE_KEY:
       case c.ROUTE_SPLIT:
@@ -110,10 +122,15 @@ export class Dispatcher {
     const { session, command, request } = call;
     const place = locate(this.plane, call);
     if (place.slot === PROBLEM) return fail(session, place.error);
+    if (this.plane.slots.sampler.open) sample(this.plane, call, place);
     session.tracking?.note(call, foundKeys);
+    if (session.reads !== null) {
+      const taken = this.plane.replicas.take(call, place.slot);
+      if (taken !== null) return taken;
+    }
     if (place.slot === SEVERAL) return split(this.plane, call, foundKeys);
     if ((command.flags & c.FLAG_BLOCKING) !== 0 && isBlockingCall(command, request) && place.slot >= 0) {
-      return BlockingCall.start(this.plane, call, session.lane.bySlot[place.slot]);
+      return BlockingCall.start(this.plane, call, session.lane.homes[place.slot]);
     }
     if (command.group === "scripting" && place.slot >= 0) return this.#script(call, place.slot);
     return place.slot === SLOT_ANY ? this.#toAny(call) : this.#toSlot(call, place.slot);
@@ -131,12 +148,13 @@ export class Dispatcher {
   };
 
   #toSlot(call: Call, slot: number): boolean {
-    return this.sendTo(call, call.session.lane.bySlot[slot]);
+    return this.sendTo(call, call.session.lane.homes[slot]);
   }
 
   #script(call: Call, slot: number): boolean {
-    const upstream = call.session.lane.bySlot[slot];
-    if (!upstream.prepare()) return fail(call.session, upstream.refusal);
+    const upstream = call.session.lane.homes[slot];
+    if (this.plane.holding.enter(call.session, upstream)) return false;
+    if (!upstream.takes()) return fail(call.session, upstream.refusal);
     const words = this.plane.scripts.wordsFor(call, upstream);
     if (words === null) return this.sendTo(call, upstream);
     call.session.tracking?.announce(upstream);
@@ -155,7 +173,8 @@ export class Dispatcher {
 
   /** Sends the request as it is. */
   sendTo(call: Call, upstream: Upstream): boolean {
-    if (!upstream.prepare()) return fail(call.session, upstream.refusal);
+    if (this.plane.holding.enter(call.session, upstream)) return false;
+    if (!upstream.takes()) return fail(call.session, upstream.refusal);
     call.session.tracking?.announce(upstream);
     upstream.send(call.session, call.bytes, call.start, call.end);
     return true;

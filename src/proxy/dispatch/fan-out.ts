@@ -17,6 +17,10 @@ const SPECIAL: Readonly<Record<number, FanOut>> = {
 };
 
 export function fanOut(plane: DataPlane, call: Call): boolean {
+  if (waitsForAll(call.command) && plane.holding.enterAny(call.session, call.session.lane.groups))
+    return false;
+  const twice = plane.moving.active ? plane.moving.wholeKeyspace.take(call) : null;
+  if (twice !== null) return twice;
   const special = FLEET_COMMANDS.get(call.command.name) ?? SPECIAL[call.command.merge];
   if (special !== undefined) return special(plane, call);
   if (call.command.name === "script|load") {
@@ -25,6 +29,16 @@ export function fanOut(plane: DataPlane, call: Call): boolean {
   const exists = call.command.name === "script|exists";
   askEveryGroup(plane, call, exists ? knownScripts(plane, call) : mergeOf(call.command));
   return true;
+}
+
+/**
+ * Whether it waits for groups that are lost: what is about keys and scripts does. INFO, CONFIG and the like
+ * answer at once, because clients ask them on connecting; SCAN needs one group; what ends a script can't
+ * wait.
+ */
+function waitsForAll({ name, merge, flags, group }: c.Command): boolean {
+  if (merge === c.MERGE_SCAN || name.endsWith("|kill")) return false;
+  return (flags & (c.FLAG_WRITE | c.FLAG_READONLY)) !== 0 || group === "scripting";
 }
 
 /**

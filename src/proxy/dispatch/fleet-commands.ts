@@ -21,7 +21,7 @@ import { mergeMemoryStats } from "./memory-merge.ts";
 import { migrate } from "./migrate-command.ts";
 import { monitor } from "./monitor.ts";
 import { clientPause, clientUnpause } from "./pause.ts";
-import { mergeSlowlog } from "./slowlog-merge.ts";
+import { mergeSlowlog, slowlogLength } from "./slowlog-merge.ts";
 import { wait } from "./wait-command.ts";
 
 export const FLEET_COMMANDS: ReadonlyMap<string, FanOut> = new Map<string, FanOut>([
@@ -42,6 +42,7 @@ export const FLEET_COMMANDS: ReadonlyMap<string, FanOut> = new Map<string, FanOu
   ["memory|stats", merged(() => mergeMemoryStats)],
   ["script|kill", killScripts],
   ["slowlog|get", merged(mergeSlowlog)],
+  ["slowlog|len", slowlogLength],
   ["wait", wait],
   ["waitaof", wait],
 ]);

@@ -11,6 +11,7 @@ import type { Block } from "../../base/block-pool.ts";
 import type { Bytes } from "../../base/bytes.ts";
 import { readLatin1 } from "../../base/bytes.ts";
 import type { Command } from "../../commands/command.ts";
+import { writes } from "../acks/writes.ts";
 import { errorReply } from "../../resp/reply-writer.ts";
 import type { DataPlane } from "../data-plane.ts";
 import type { Session } from "../downstream/session.ts";
@@ -29,8 +30,8 @@ export interface Part {
 }
 
 /**
- * Makes one encoded reply (text) of the parts, or hands a block over by `gather.finishWithBlock` and returns
- * null.
+ * Makes one encoded reply (text) of the parts; or returns null and hands it over by `gather.finishWithBlock`,
+ * or later by `gather.finishWith`.
  */
 export type Merge = (gather: Gather) => string | null;
 
@@ -38,6 +39,7 @@ export class Gather implements ReplyOwner {
   readonly plane: DataPlane;
   readonly session: Session;
   readonly command: Command;
+  readonly writes: boolean;
   readonly parts: Part[] = [];
   readonly #place: Request;
   readonly #merge: Merge;
@@ -50,6 +52,7 @@ export class Gather implements ReplyOwner {
     this.plane = plane;
     this.session = session;
     this.command = command;
+    this.writes = writes(command);
     this.#merge = merge;
     this.#place = session.reserve();
   }
@@ -61,7 +64,8 @@ export class Gather implements ReplyOwner {
   begin(upstream: Upstream): boolean {
     const part: Part = { group: upstream.target.group, block: null, length: 0, error: null };
     this.parts.push(part);
-    if (!upstream.prepare()) {
+    // What only reads does no harm at a group that is held for a switchover.
+    if (!(this.writes ? upstream.takes() : upstream.prepare())) {
       part.error = upstream.refusal;
       return false;
     }
@@ -86,13 +90,20 @@ export class Gather implements ReplyOwner {
     } else if (this.#place.session === null) {
       part.error = "ERR the client is gone";
     } else {
-      part.length = end - start;
-      part.block = this.plane.env.net.blocks.take(part.length);
-      bytes.copy(part.block.bytes, 0, start, end);
-      this.#collected += part.length;
-      this.session.collect(part.length);
+      const length = end - start;
+      const block = this.plane.env.net.blocks.take(length);
+      bytes.copy(block.bytes, 0, start, end);
+      this.#collect(part, block, length);
     }
     this.#partEnded();
+  }
+
+  onBlock(request: Request, block: Block, length: number): boolean {
+    const type = block.bytes[0];
+    if (type === ERROR || type === BULK_ERROR || this.#place.session === null) return false;
+    this.#collect(this.parts[request.part], block, length);
+    this.#partEnded();
+    return true;
   }
 
   onFailure(request: Request, text: string): void {
@@ -109,9 +120,15 @@ export class Gather implements ReplyOwner {
     } else this.session.completeWithBlock(place, block, length);
   }
 
+  /** The reply as text, for a merge that has returned null because it waits for more. */
+  finishWith(text: string): void {
+    this.session.complete(this.#place, text);
+  }
+
   /** The first part that failed; null when none did. */
   get failed(): Part | null {
-    return this.parts.find((part) => part.error !== null) ?? null;
+    for (const part of this.parts) if (part.error !== null) return part;
+    return null;
   }
 
   /**
@@ -128,6 +145,13 @@ export class Gather implements ReplyOwner {
     return errorReply(`ERR ${name} ran in part only: ${where}: ${failed.error}`);
   }
 
+  #collect(part: Part, block: Block, length: number): void {
+    part.length = length;
+    part.block = block;
+    this.#collected += length;
+    this.session.collect(length);
+  }
+
   #partEnded(): void {
     if (--this.#left === 0 && this.#sealed) this.#finish();
   }
@@ -136,7 +160,7 @@ export class Gather implements ReplyOwner {
     this.session.collect(-this.#collected);
     const text = this.#merge(this);
     for (const part of this.parts) if (part.block !== null) this.plane.env.net.blocks.give(part.block);
-    if (text !== null) this.session.complete(this.#place, text);
+    if (text !== null) this.finishWith(text);
   }
 }
 

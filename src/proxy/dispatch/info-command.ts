@@ -24,16 +24,25 @@ export function info(plane: DataPlane, call: Call): boolean {
     wanted.length === 0 ||
     wanted.some((word) => ["all", "everything", "default", SHOAL_SECTION].includes(word));
   const { protocol } = session.lane;
+  const textOf = (texts: readonly string[], groups: number, counts: ClientCounts): string => {
+    const own = shoal ? shoalSection(plane, groups, texts.length) : "";
+    const { paused_clients: paused, ...clients } = counts;
+    // The servers know who waits in a blocking command, the proxy who waits for a pause to end.
+    const merged = mergeInfoTexts(texts, { ...ownFields(plane), ...clients }).replace(
+      /^(blocked_clients:)(\d+)/m,
+      (_field, name: string, count: string) => name + (Number(count) + paused),
+    );
+    return verbatim(protocol, own === "" ? merged : merged === "" ? own : `${merged}\r\n${own}`);
+  };
+  const others = plane.peers.any ? plane.peers.ask({ kind: "client-counts" }) : null;
   const gather = new Gather(plane, session, command, ({ parts }) => {
     const texts = parts.filter((part) => part.error === null).map((part) => valueOf(part) as string);
     if (texts.length === 0) return gather.errorText(false);
-    const own = shoal ? shoalSection(plane, parts.length, texts.length) : "";
-    // The servers know who waits in a blocking command, the proxy who waits for a pause to end.
-    const merged = mergeInfoTexts(texts, ownFields(plane)).replace(
-      /^(blocked_clients:)(\d+)/m,
-      (_field, name: string, count: string) => name + (Number(count) + plane.pause.heldCount),
+    if (others === null) return textOf(texts, parts.length, clientCounts(plane));
+    void others.then((answers) =>
+      gather.finishWith(textOf(texts, parts.length, withOthers(clientCounts(plane), answers))),
     );
-    return verbatim(protocol, own === "" ? merged : merged === "" ? own : `${merged}\r\n${own}`);
+    return null;
   });
   askInWords(gather, session.lane.groups, [infoRequest(wanted)]);
   return true;
@@ -45,9 +54,33 @@ function infoRequest(wanted: readonly string[]): string {
   return `*${words.length}\r\n${words.join("")}`;
 }
 
+/** By INFO's names; `paused_clients` is a part of its blocked_clients. */
+export type ClientCounts = Readonly<Record<string, number>>;
+
+/** What the clients of this worker add to INFO, which speaks of the whole proxy. */
+export function clientCounts(plane: DataPlane): ClientCounts {
+  const { config, clients, counters, tracking, pause } = plane;
+  return {
+    connected_clients: clients.count,
+    maxclients: config.clients_max,
+    total_connections_received: counters.connections,
+    tracking_clients: tracking.count,
+    tracking_total_prefixes: tracking.prefixCount,
+    rejected_connections: counters.rejectedConnections,
+    paused_clients: pause.heldCount,
+  };
+}
+
+/** With what the other workers have answered. */
+function withOthers(own: ClientCounts, answers: readonly unknown[]): ClientCounts {
+  const all = [own, ...(answers as readonly ClientCounts[])];
+  const sum = (name: string): number => all.reduce((total, counts) => total + (counts[name] ?? 0), 0);
+  return Object.fromEntries(Object.keys(own).map((name) => [name, sum(name)]));
+}
+
 /** What the proxy puts in place of the servers' values. */
 function ownFields(plane: DataPlane): Record<string, string | number> {
-  const { identity, config, env, clients, counters } = plane;
+  const { identity, config, env } = plane;
   return {
     redis_mode: "standalone",
     process_id: identity.pid,
@@ -57,10 +90,6 @@ function ownFields(plane: DataPlane): Record<string, string | number> {
     server_time_usec: Math.round(env.clock.wallMs() * 1000),
     executable: "shoal",
     config_file: "",
-    connected_clients: clients.count,
-    maxclients: config.clients_max,
-    total_connections_received: counters.connections,
-    rejected_connections: counters.rejectedConnections,
     role: "master",
     cluster_enabled: 0,
   };
@@ -85,6 +114,12 @@ function shoalSection(plane: DataPlane, groups: number, answering: number): stri
     ["shoal_cross_slot_errors", counters.crossSlotErrors],
     ["shoal_protocol_errors", counters.protocolErrors],
     ["shoal_server_timeouts", counters.serverTimeouts],
+    ["shoal_held_clients", plane.holding.count],
+    ["shoal_requests_held", counters.requestsHeld],
+    ["shoal_holds_refused", counters.holdsRefused],
+    ["shoal_ack_waits", counters.ackWaits],
+    ["shoal_unconfirmed_writes", counters.unconfirmedWrites],
+    ["shoal_replica_reads", counters.replicaReads],
     ["shoal_clients_over_output_limit", counters.clientsOverOutput],
   ];
   return `# Shoal\r\n${lines.map(([key, value]) => `${key}:${value}\r\n`).join("")}`;

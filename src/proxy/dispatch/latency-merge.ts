@@ -3,10 +3,13 @@
  *
  *   LATEST     per event: the latest time with its value, and the worst of all times
  *   HISTORY    the samples of all groups by time, the newest 160 as a server keeps them
- *   HISTOGRAM  calls added up; counts are cumulative, so at each bound all that lies below is added up
+ *   HISTOGRAM  calls added up; counts are cumulative, so at each bound all that lies below is added up. What
+ *              goes to all groups is one call for its client: there the slowest group speaks for all
  *   RESET      how many events there were, each counted once
  *   GRAPH, DOCTOR   texts for people: one after the other, under the groups' names
  */
+import * as c from "../../commands/command.ts";
+import { commandByName } from "../../commands/command-lookup.ts";
 import { array, bulk, errorReply, integer, map, type Protocol, verbatim } from "../../resp/reply-writer.ts";
 import type { DataPlane } from "../data-plane.ts";
 import { requestOf } from "./ask-groups.ts";
@@ -54,10 +57,16 @@ export const mergeHistory: Merge = (gather) => {
   return array(samples.map(([timeS, ms]) => array([integer(timeS), integer(ms)])));
 };
 
+interface HistogramPart {
+  readonly calls: number;
+  /** Cumulative counts by upper bound in µs. */
+  readonly counts: readonly (readonly [number, number])[];
+}
+
 interface Histogram {
   calls: number;
-  /** Per group: cumulative counts by upper bound in µs. */
-  readonly groups: (readonly [number, number][])[];
+  /** One per group. */
+  readonly parts: HistogramPart[];
 }
 
 /** LATENCY HISTOGRAM. */
@@ -68,26 +77,39 @@ export const mergeHistogram: Merge = (gather) => {
   const byCommand = new Map<string, Histogram>();
   for (const [name, value] of gather.parts.flatMap((part) => pairsOf(valueOf(part)))) {
     const fields = new Map(pairsOf(value));
-    const known = byCommand.get(name) ?? { calls: 0, groups: [] };
-    known.calls += Number(fields.get("calls") ?? 0);
+    const known = byCommand.get(name) ?? { calls: 0, parts: [] };
+    const calls = Number(fields.get("calls") ?? 0);
+    known.calls += calls;
     const counts = pairsOf(fields.get("histogram_usec")).map(([bound, count]) => [
       Number(bound),
       Number(count),
     ]);
-    known.groups.push(counts as [number, number][]);
+    known.parts.push({ calls, counts: counts as [number, number][] });
     byCommand.set(name, known);
   }
-  const members = [...byCommand].map(
-    ([name, each]) => [bulk(name), encodeHistogram(protocol, each)] as const,
-  );
+  const members = [...byCommand].map(([name, each]) => {
+    const shown = commandByName(name)?.route === c.ROUTE_ALL_GROUPS ? slowest(each) : each;
+    return [bulk(name), encodeHistogram(protocol, shown)] as const;
+  });
   return map(protocol, members);
 };
 
-function encodeHistogram(protocol: Protocol, { calls, groups }: Histogram): string {
-  const bounds = [...new Set(groups.flatMap((counts) => counts.map(([bound]) => bound)))].sort(
+/** The group with the most calls, and of those the one that took longest. */
+function slowest({ parts }: Histogram): Histogram {
+  const part = parts.reduce((worst, each) => (weightOf(each) > weightOf(worst) ? each : worst));
+  return { calls: part.calls, parts: [part] };
+}
+
+function weightOf({ calls, counts }: HistogramPart): number {
+  const longestUs = counts.at(-1)?.[0] ?? 0;
+  return calls * Number.MAX_SAFE_INTEGER + longestUs;
+}
+
+function encodeHistogram(protocol: Protocol, { calls, parts }: Histogram): string {
+  const bounds = [...new Set(parts.flatMap(({ counts }) => counts.map(([bound]) => bound)))].sort(
     (a, b) => a - b,
   );
-  const sums = bounds.map((bound) => groups.reduce((sum, counts) => sum + countBelow(counts, bound), 0));
+  const sums = bounds.map((bound) => parts.reduce((sum, { counts }) => sum + countBelow(counts, bound), 0));
   const pairs = bounds.map((bound, i) => [integer(bound), integer(sums[i])] as const);
   return map(protocol, [
     [bulk("calls"), integer(calls)],

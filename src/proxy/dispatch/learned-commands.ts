@@ -52,6 +52,7 @@ export class LearnedCommands {
     const { groups } = session.lane;
     const upstream = groups.find((each) => each.state === "ready") ?? groups.find((each) => each.prepare());
     if (upstream === undefined) {
+      if (this.#plane.holding.enterAny(session, groups)) return false;
       session.answer(`-${groups[0].refusal}\r\n`);
       return true;
     }

@@ -16,12 +16,13 @@ export const SEVERAL = -2;
 /** `error` says what. */
 export const PROBLEM = -3;
 
+/** Valid as long as the call. */
 export interface Location {
   /** A slot, SLOT_ANY, SEVERAL or PROBLEM. */
-  slot: number;
-  error: string;
+  readonly slot: number;
+  readonly error: string;
   /** The first key, as an error may repeat it. */
-  key: string;
+  readonly key: string;
 }
 
 /** The positions that the last `locate` has found; valid until the next. */
@@ -51,17 +52,36 @@ export function locate(plane: DataPlane, call: Call): Location {
   const other = firstInOtherSlot(plane, call, slot);
   if (other !== 0) {
     plane.counters.crossSlotErrors++;
-    return {
-      slot: command.route === c.ROUTE_SPLIT ? SEVERAL : PROBLEM,
-      error: crossSlotText(call, first, other),
-      key: "",
-    };
+    return new CrossSlot(call, first, other);
   }
   if (command.finder === c.FINDER_SORT) {
     const error = sortPatternError(plane, call, slot);
     if (error !== null) return problem(error);
   }
   return { slot, error: "", key: quoted(request, first) };
+}
+
+/**
+ * Keys `first` and `other` are in different slots. The error is put together for who wants it: not for a
+ * split.
+ */
+class CrossSlot implements Location {
+  readonly slot: number;
+  readonly key = "";
+  readonly #call: Call;
+  readonly #first: number;
+  readonly #other: number;
+
+  constructor(call: Call, first: number, other: number) {
+    this.slot = call.command.route === c.ROUTE_SPLIT ? SEVERAL : PROBLEM;
+    this.#call = call;
+    this.#first = first;
+    this.#other = other;
+  }
+
+  get error(): string {
+    return crossSlotText(this.#call, this.#first, this.#other);
+  }
 }
 
 function problem(error: string): Location {
@@ -71,6 +91,14 @@ function problem(error: string): Location {
 export function slotOfArgument(plane: DataPlane, call: Call, index: number): number {
   const { request, bytes } = call;
   return slotOf(bytes, request.argStart[index], request.argEnd[index], plane.slots.mask);
+}
+
+/** Counts a located call for its slot; one that is cut, for the slot of each key. */
+export function sample(plane: DataPlane, call: Call, place: Location): void {
+  const { sampler } = plane.slots;
+  if (place.slot >= 0) sampler.count(place.slot);
+  else if (place.slot === SEVERAL)
+    for (let i = 0; i < foundKeys.count; i++) sampler.count(slotOfArgument(plane, call, foundKeys.at[i]));
 }
 
 /** The argument index of the first key that is not in `slot`; 0 when all are. */

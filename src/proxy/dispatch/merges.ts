@@ -5,16 +5,21 @@
  * their bytes.
  */
 import type { Block } from "../../base/block-pool.ts";
-import { writeLatin1 } from "../../base/bytes.ts";
+import { type Bytes, copyBytes, writeLatin1 } from "../../base/bytes.ts";
 import * as c from "../../commands/command.ts";
 import { decodeReply } from "../../resp/reply-decoder.ts";
 import { ReplyScanner } from "../../resp/reply-scanner.ts";
 import { array, errorReply, integer } from "../../resp/reply-writer.ts";
 import type { Gather, Merge, Part } from "./gather.ts";
-import { SLACK_BYTES } from "../../env/net.ts";
 
 /** Room for "*n\r\n". */
 const HEADER_BYTES_MAX = 16;
+
+const STAR = 42;
+const DOLLAR = 36;
+const ZERO = 48;
+const CR = 13;
+const LF = 10;
 
 const scanner = new ReplyScanner();
 
@@ -69,7 +74,7 @@ const concatenated: Merge = (gather) => {
   if (error !== null) return error;
   const bodies = gather.parts.map((part) => {
     const { bytes } = part.block as Block;
-    const bodyStart = bytes.indexOf(10) + 1;
+    const bodyStart = bytes.indexOf(LF) + 1;
     return { part, bodyStart, count: countOf(bytes, bodyStart) };
   });
   const total = bodies.reduce((sum, body) => sum + body.count, 0);
@@ -100,29 +105,48 @@ export function mergeByKey(partOfKey: Uint16Array): Merge {
     const error = gather.errorText(false);
     if (error !== null) return error;
     const { parts } = gather;
-    const size = parts.reduce((sum, part) => sum + part.length, HEADER_BYTES_MAX);
-    const block = gather.plane.env.net.blocks.take(size + SLACK_BYTES);
-    const next = parts.map((part) => (part.block as Block).bytes.indexOf(10) + 1);
-    let at = writeLatin1(block.bytes, 0, `*${partOfKey.length}\r\n`);
-    for (let i = 0; i < partOfKey.length;) {
+    const next: number[] = [];
+    let size = HEADER_BYTES_MAX;
+    for (const part of parts) {
+      const { bytes } = part.block as Block;
+      size += part.length;
+      next.push(bytes[0] === STAR ? bytes.indexOf(LF) + 1 : part.length);
+    }
+    const merged = gather.plane.env.net.blocks.take(size);
+    const count = partOfKey.length;
+    let at = writeLatin1(merged.bytes, 0, `*${count}\r\n`);
+    for (let i = 0; i < count;) {
       const index = partOfKey[i];
       const part = parts[index];
       const { bytes } = part.block as Block;
       const from = next[index];
       let to = from;
       // Neighbours of the same part are copied together.
-      while (i < partOfKey.length && partOfKey[i] === index && to >= 0) {
-        to = scanner.scan(bytes, to, part.length);
-        i++;
-      }
-      if (to < 0) return tooFew(gather, part, block);
-      bytes.copy(block.bytes, at, from, to);
+      do {
+        if (to >= part.length) return tooFew(gather, part, merged);
+        to = elementEnd(bytes, to, part.length);
+      } while (++i < count && partOfKey[i] === index);
+      copyBytes(merged.bytes, at, bytes, from, to);
       at += to - from;
       next[index] = to;
     }
-    gather.finishWithBlock(block, at);
+    gather.finishWithBlock(merged, at);
     return null;
   };
+}
+
+/**
+ * Where the element at `at` ends. The reply that it is part of has been scanned, so what makes up nearly all
+ * of them (a text, or its null) needs no checks.
+ */
+function elementEnd(bytes: Bytes, at: number, end: number): number {
+  if (bytes[at] !== DOLLAR) return scanner.scan(bytes, at, end);
+  let length = bytes[at + 1] - ZERO;
+  // A null, "$-1".
+  if (length < 0) return bytes.indexOf(LF, at) + 1;
+  let position = at + 2;
+  for (let byte = bytes[position]; byte !== CR; byte = bytes[++position]) length = length * 10 + byte - ZERO;
+  return position + 2 + length + 2;
 }
 
 function tooFew(gather: Gather, part: Part, block: Block): string {

@@ -28,7 +28,7 @@ export function migrate(plane: DataPlane, call: Call): boolean {
   if (place.slot === PROBLEM || place.slot === SEVERAL) return fail(session, place.error);
   // No key, or malformed: any server says what is wrong.
   if (place.slot < 0) return plane.dispatcher.sendTo(call, session.lane.groups[0]);
-  const upstream = session.lane.bySlot[place.slot];
+  const upstream = session.lane.homes[place.slot];
   const [host, port] = [argument(call, 1), argument(call, 2)];
   if (
     plane.slots.map?.groups.some((group) => [group.primary, ...group.replicas].includes(`${host}:${port}`))

@@ -14,6 +14,7 @@ import { OK } from "../../resp/reply-writer.ts";
 import type { DataPlane } from "../data-plane.ts";
 import { HOLD_WAIT } from "../downstream/reply-queue.ts";
 import type { Session } from "../downstream/session.ts";
+import { FunctionFlags } from "./function-flags.ts";
 import { answer, argument, type Call, fail, parseInteger } from "./call.ts";
 
 /** The longest that a timer counts. Redis takes more; nobody waits 24 days. */
@@ -37,9 +38,11 @@ export class Pause {
   #endMs = 0;
   #timer: Timer | null = null;
   readonly #held = new Set<Session>();
+  readonly #functions: FunctionFlags;
 
   constructor(plane: DataPlane) {
     this.#plane = plane;
+    this.#functions = new FunctionFlags(plane);
   }
 
   /** Clients whose requests are held. */
@@ -67,7 +70,12 @@ export class Pause {
 
   /** Whether a request has to wait; then its session is held. */
   holds(call: Call): boolean {
-    if (this.#writesOnly && !mayWrite(this.#plane, call)) return false;
+    if (this.#writesOnly && call.command.name === "fcall") {
+      const writes = this.#functions.writes(call);
+      // Held as well, until a server has said what its functions do.
+      if (writes === null) return true;
+      if (!writes) return false;
+    } else if (this.#writesOnly && !mayWrite(this.#plane, call)) return false;
     this.#held.add(call.session);
     call.session.hold(HOLD_WAIT);
     return true;
@@ -75,6 +83,7 @@ export class Pause {
 
   #end(): void {
     this.active = false;
+    this.#functions.forget();
     this.#timer?.cancel();
     this.#timer = null;
     for (const session of this.#plane.clients.all()) session.updatePlain();

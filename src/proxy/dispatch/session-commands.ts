@@ -71,7 +71,7 @@ function hello(plane: DataPlane, call: Call): boolean {
   if (typeof options === "string") return fail(session, options);
   const { credentials, protocol, name } = options;
   if (protocol !== session.lane.protocol && !alone(session)) return false;
-  if (credentials !== null && !plane.users.logIn(session, credentials[0], credentials[1]))
+  if (credentials !== null && !plane.users.logIn(session, credentials[0], credentials[1], argument(call, 0)))
     return fail(session, WRONG_PASSWORD);
   if (!session.authenticated) {
     return fail(
@@ -147,9 +147,18 @@ function reset(plane: DataPlane, call: Call): boolean {
   endTracking(plane, session);
   endSubscriptions(plane, session);
   session.setLane(0, 2);
+  plane.replicas.say(session, null);
   session.resetState();
   session.setUser(plane.users.default, plane.users.default.open);
   return answer(call, simple("RESET"));
+}
+
+/** READONLY, READWRITE: whether replicas may answer this session's reads; see replicas/. */
+function readWish(wish: "readonly" | "readwrite"): SessionCommand {
+  return (plane, call) => {
+    plane.replicas.say(call.session, wish);
+    return answer(call, OK);
+  };
 }
 
 /** Words of cluster clients. A bare server without cluster mode refuses them, and so do we. */
@@ -166,8 +175,8 @@ export const SESSION_COMMANDS: ReadonlyMap<string, SessionCommand> = new Map<str
   ["echo", echo],
   ["quit", quit],
   ["reset", reset],
-  ["readonly", clusterWord],
-  ["readwrite", clusterWord],
+  ["readonly", readWish("readonly")],
+  ["readwrite", readWish("readwrite")],
   ["asking", clusterWord],
   ...ACL_COMMANDS,
   ...CLIENT_COMMANDS,

@@ -12,7 +12,8 @@ import { PrivatePool } from "../upstream/private-pool.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { DATABASES } from "../slots/slot-table.ts";
 import { answer, argument, type Call, fail, parseInteger } from "./call.ts";
-import { foundKeys, locate, PROBLEM, SEVERAL, SLOT_ANY } from "./locate.ts";
+import { fleetRefusal, SLOTS_MOVE } from "./fleet-transaction.ts";
+import { foundKeys, locate, PROBLEM, sample, SEVERAL, SLOT_ANY, slotOfArgument } from "./locate.ts";
 import type { SessionCommand } from "./client-commands.ts";
 import { mayWrite } from "./pause.ts";
 import { type RunLocally, Transaction } from "./transaction.ts";
@@ -46,6 +47,7 @@ export function queueCall(plane: DataPlane, call: Call): boolean {
   } else if (runsWithTransaction(plane, call, transaction.slot)) transaction.queue(call);
   else if (command.route === c.ROUTE_PROXY && !ANSWERED_BY_SERVER.has(command.name))
     transaction.queueLocal(call);
+  else if (command.route === c.ROUTE_ALL_GROUPS) transaction.queueFleet(call);
   else plane.scripts.queueIn(transaction, call);
   session.answer(QUEUED);
   return true;
@@ -64,13 +66,13 @@ function refusal(plane: DataPlane, call: Call, transaction: Transaction): string
   if (command.route === c.ROUTE_ALL_GROUPS) {
     // What it shows is put right by the proxy, which can't be done inside EXEC's reply.
     if (command.name === "config|get") return "ERR Command not allowed inside a transaction";
-    if (session.lane.groups.length === 1) return null;
-    return `CROSSSLOT '${command.name}' concerns all groups and can't be part of a transaction`;
+    return fleetRefusal(plane, call, transaction.database);
   }
   if (command.route !== c.ROUTE_KEY && command.route !== c.ROUTE_SPLIT) return null;
   const place = locate(plane, call);
   if (place.slot === PROBLEM) return place.error;
   if (place.slot === SLOT_ANY) return null;
+  if (plane.slots.sampler.open) sample(plane, call, place);
   const split = session.lane.groups.length > 1;
   if (split && place.slot === SEVERAL) return place.error;
   session.tracking?.note(call, foundKeys);
@@ -80,8 +82,8 @@ function refusal(plane: DataPlane, call: Call, transaction: Transaction): string
   if (split && session.watch !== null && place.slot !== session.watch.slot) {
     return `CROSSSLOT Key '${place.key}' of '${command.name}' is in another slot than the watched keys`;
   }
-  const home = session.lane.bySlot[place.slot];
-  if (home !== undefined && !home.prepare()) return home.refusal;
+  const home = session.lane.homes[place.slot];
+  if (home !== undefined && !home.prepare() && !plane.holding.mayWait(home)) return home.refusal;
   if (place.slot >= 0) transaction.slot = place.slot;
   return null;
 }
@@ -117,13 +119,15 @@ function exec(plane: DataPlane, call: Call): boolean {
   const { session } = call;
   const { transaction, watch } = session;
   if (transaction === null) return fail(session, "ERR EXEC without MULTI");
-  const home = transaction.slot < 0 ? null : session.lane.bySlot[transaction.slot];
+  const home = transaction.slot < 0 ? null : session.lane.homes[transaction.slot];
   if (home !== null && home.busy) return abandon(session, home.refusal);
   if (transaction.failed) {
     endTransaction(session);
     endWatch(session);
     return fail(session, ABORTED);
   }
+  if (transaction.ofOneGroup && session.lane.groups.length > 1 && !hasOneHome(plane, session, transaction))
+    return abandon(session, "CROSSSLOT its keys have come to be in several groups since MULTI");
   if (watch !== null && !watch.holds(session)) {
     endTransaction(session);
     endWatch(session);
@@ -133,14 +137,28 @@ function exec(plane: DataPlane, call: Call): boolean {
     session.setTransaction(null);
     return answer(call, transaction.answerLocally(session, plane.dispatcher.runLocally));
   }
-  if (watch !== null || transaction.database >= 0) return execAlone(plane, call, transaction);
   const upstream = shared(session, transaction.slot);
+  if (plane.holding.enter(session, upstream)) return false;
+  if (!transaction.fleet.empty && plane.holding.enterAny(session, session.lane.groups)) return false;
+  if (plane.moving.active && transaction.fleet.touchesKeys) return abandon(session, SLOTS_MOVE);
+  if (watch !== null || transaction.database >= 0) return execAlone(plane, call, transaction);
   if (!upstream.prepare()) return abandon(session, upstream.refusal);
   session.setTransaction(null);
-  // What follows must not overtake a message that is published after EXEC.
-  if (transaction.publishesAfter) session.hold(HOLD_WAIT);
+  // What follows must not overtake what happens elsewhere after EXEC.
+  if (transaction.publishesAfter || !transaction.fleet.empty) session.hold(HOLD_WAIT);
   transaction.run(call, upstream, plane.dispatcher.runLocally, () => session.release(HOLD_WAIT));
   return true;
+}
+
+/** Whether all keys of a transaction are served at one place. */
+function hasOneHome(plane: DataPlane, session: Session, transaction: Transaction): boolean {
+  const homes = new Set<Upstream>();
+  for (const call of transaction.calls(session)) {
+    locate(plane, call);
+    for (let i = 0; i < foundKeys.count; i++)
+      homes.add(session.lane.homes[slotOfArgument(plane, call, foundKeys.at[i])]);
+  }
+  return homes.size <= 1;
 }
 
 /** EXEC can't be sent: nothing has run, and the session is out of the transaction. */
@@ -151,7 +169,7 @@ export function abandon(session: Session, reason: string): true {
 }
 
 function shared(session: Session, slot: number): Upstream {
-  if (slot >= 0) return session.lane.bySlot[slot];
+  if (slot >= 0) return session.lane.homes[slot];
   return session.lane.groups.find((each) => each.prepare()) ?? session.lane.groups[0];
 }
 
@@ -200,11 +218,13 @@ function watchKeys(plane: DataPlane, call: Call): boolean {
     );
   }
   if (session.watch === null) {
-    const home = session.lane.bySlot[place.slot];
+    const home = session.lane.homes[place.slot];
+    if (plane.holding.enter(session, home)) return false;
     const upstream = plane.privates.take(home);
     if (upstream === null) return fail(session, plane.privates.full ? PrivatePool.FULL : home.refusal);
     session.watch = new Watch(plane, place.slot, upstream);
   }
+  for (let i = 0; i < foundKeys.count; i++) session.watch.add(slotOfArgument(plane, call, foundKeys.at[i]));
   // What was watched before can't be vouched for any more: EXEC will answer nil, whatever else is watched
   // now.
   if (session.watch.lost) return answer(call, OK);
@@ -215,7 +235,10 @@ function watchKeys(plane: DataPlane, call: Call): boolean {
   upstream.flushSoon();
   // What follows goes over other connections and must not overtake it.
   session.hold(HOLD_WAIT);
-  upstream.whenIdle(() => session.release(HOLD_WAIT));
+  upstream.whenIdle(() => {
+    plane.privates.answered(upstream);
+    session.release(HOLD_WAIT);
+  });
   return true;
 }
 

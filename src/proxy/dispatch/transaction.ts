@@ -17,6 +17,7 @@
 import type { Block } from "../../base/block-pool.ts";
 import { type Bytes, readLatin1 } from "../../base/bytes.ts";
 import type { Command } from "../../commands/command.ts";
+import { lookupCommand, lookupSubcommand } from "../../commands/command-lookup.ts";
 import { RequestScanner } from "../../resp/request-scanner.ts";
 import { ReplyScanner } from "../../resp/reply-scanner.ts";
 import { errorReply } from "../../resp/reply-writer.ts";
@@ -28,6 +29,7 @@ import type { ReplyOwner, Request } from "../request.ts";
 import { isPublish, publishAfter } from "../pubsub/in-transaction.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import type { Call } from "./call.ts";
+import { FleetPart } from "./fleet-transaction.ts";
 
 const ARRAY = 42;
 /** "*-1": RESP2's nil for EXEC. */
@@ -56,15 +58,24 @@ export class Transaction {
   database = -1;
   /** Commands queued. */
   count = 0;
+  /** What the other groups run as well. */
+  readonly fleet = new FleetPart();
+  /** Begun while one group had all slots, so that its keys may be in any of them. */
+  readonly ofOneGroup: boolean;
   readonly #plane: DataPlane;
   /** MULTI in the client's own words, which MONITOR shows. */
   readonly #opening: string;
   readonly #input = new RequestInput();
   readonly #local: LocalItem[] = [];
+  /** Answers, by place, that are not the home group's. */
+  #differing: ReadonlyMap<number, string> = new Map();
+  /** Commands that are in no table, by where in the queue they stand. */
+  readonly #learned = new Map<number, Command>();
 
   /** `opening`: the MULTI that begins it. */
   constructor(plane: DataPlane, opening: Call) {
     this.#plane = plane;
+    this.ofOneGroup = opening.session.lane.groups.length === 1;
     this.#opening = readLatin1(opening.bytes, opening.start, opening.end);
   }
 
@@ -75,8 +86,17 @@ export class Transaction {
 
   /** Queues a command for the server. */
   queue(call: Call): void {
+    const { bytes, request } = call;
+    if (lookupCommand(bytes, request.argStart[0], request.argEnd[0]) === null)
+      this.#learned.set(this.#input.length, call.command);
     this.#input.append(this.#plane.env.net.blocks, call.bytes, call.start, call.end, null);
     this.count++;
+  }
+
+  /** Queues a command that all groups run. */
+  queueFleet(call: Call): void {
+    this.fleet.add(call, this.count);
+    this.queue(call);
   }
 
   /** Queues a command in other words than the client's. */
@@ -86,6 +106,26 @@ export class Transaction {
     this.#input.append(this.#plane.env.net.blocks, block.bytes, 0, text.length, null);
     this.#plane.env.net.blocks.give(block);
     this.count++;
+  }
+
+  /** What is queued for the server, in order. Each call is valid until the next one. */
+  *calls(session: Session): Generator<Call> {
+    const { block, start, end } = this.#input;
+    if (block === null) return;
+    const request = new RequestScanner();
+    request.bytes = block.bytes;
+    for (let at = start; at < end;) {
+      const next = request.scan(block.bytes, at, end);
+      const outer = lookupCommand(block.bytes, request.argStart[0], request.argEnd[0]);
+      const inner =
+        outer === null || outer.subcommands === null || request.argc < 2
+          ? null
+          : lookupSubcommand(outer, block.bytes, request.argStart[1], request.argEnd[1]);
+      const command = inner ?? outer ?? this.#learned.get(at - start);
+      if (command !== undefined)
+        yield { session, command, request, bytes: block.bytes, start: at, end: next };
+      at = next;
+    }
   }
 
   /** Queues a command that the proxy answers. */
@@ -111,9 +151,11 @@ export class Transaction {
     const remote = this.count - this.#local.length;
     const place = session.reserve();
     const owner: ReplyOwner = {
+      writes: this.mayWrite,
       onReply: (request, bytes, start, end) => {
         if (request.part < remote + 1) return;
-        this.#answer(session, place, bytes, start, end, runLocally);
+        const { group } = upstream.target;
+        this.#executed(group, session, place, bytes, start, end, runLocally);
         done(bytes[start] === ARRAY && bytes[start + 1] !== MINUS);
       },
       onFailure: (request, text) => {
@@ -132,6 +174,32 @@ export class Transaction {
     this.#input.drop(this.#plane.env.net.blocks);
   }
 
+  /** EXEC is answered by its home group: the others follow if it has run. */
+  #executed(
+    home: string,
+    session: Session,
+    place: Request,
+    bytes: Bytes,
+    start: number,
+    end: number,
+    runLocally: RunLocally,
+  ): void {
+    const alone = this.fleet.empty || session.lane.groups.length === 1;
+    if (alone || bytes[start] !== ARRAY || bytes[start + 1] === MINUS) {
+      this.#answer(session, place, bytes, start, end, runLocally);
+      return;
+    }
+    const { blocks } = this.#plane.env.net;
+    const others = session.lane.groups.filter(({ target }) => target.group !== home);
+    const copy = blocks.take(end - start + SLACK_BYTES);
+    bytes.copy(copy.bytes, 0, start, end);
+    this.fleet.run(others, home, (answers) => {
+      this.#differing = answers;
+      this.#answer(session, place, copy.bytes, 0, end - start, runLocally);
+      blocks.give(copy);
+    });
+  }
+
   #answer(
     session: Session,
     place: Request,
@@ -141,7 +209,7 @@ export class Transaction {
     runLocally: RunLocally,
   ): void {
     const executed = bytes[start] === ARRAY && bytes[start + 1] !== MINUS;
-    if (!executed || this.#local.length === 0) {
+    if (!executed || (this.#local.length === 0 && this.#differing.size === 0)) {
       const block: Block = this.#plane.env.net.blocks.take(end - start);
       bytes.copy(block.bytes, 0, start, end);
       session.completeWithBlock(place, block, end - start);
@@ -176,7 +244,7 @@ export class Transaction {
         continue;
       }
       const next = scanner.scan(bytes, at, end);
-      text += readLatin1(bytes, at, next);
+      text += this.#differing.get(i) ?? readLatin1(bytes, at, next);
       at = next;
     }
     return text;

@@ -5,8 +5,8 @@
  *   same connection
  *
  * EXEC answers nil when a watched key has changed: the server knows. When the connection is lost, or the
- * slot is served elsewhere by now, nobody knows; then EXEC answers nil too, which tells the client to start
- * over.
+ * slot has been served elsewhere in between, nobody knows; then EXEC answers nil too, which tells the client
+ * to start over.
  *
  * The session may change its database or its protocol between WATCH and EXEC. Other requests then take
  * another lane; here the connection itself follows, because what is watched can't be carried to another one.
@@ -21,8 +21,13 @@ import type { Upstream } from "../upstream/upstream.ts";
 const NOBODY: ReplyOwner = { onReply: () => undefined, onFailure: () => undefined };
 
 export class Watch {
+  /** Of the first key. */
   readonly slot: number;
   readonly upstream: Upstream;
+  /** Of all keys: with one group they may be several, and a second group may come. */
+  readonly #slots = new Set<number>();
+  /** A watched slot has left the server, be it that it has come back since. */
+  #left = false;
   readonly #plane: DataPlane;
   #database: number;
   #protocol: Protocol;
@@ -32,6 +37,7 @@ export class Watch {
   constructor(plane: DataPlane, slot: number, upstream: Upstream) {
     this.#plane = plane;
     this.slot = slot;
+    this.#slots.add(slot);
     this.upstream = upstream;
     this.#database = upstream.target.database;
     this.#protocol = upstream.target.protocol;
@@ -39,13 +45,25 @@ export class Watch {
 
   /** Whether what is watched can still be vouched for. */
   holds(session: Session): boolean {
-    const home = session.lane.bySlot[this.slot].target;
-    return !this.lost && home.address === this.upstream.target.address;
+    this.mapChanged(session);
+    return !this.lost;
   }
 
-  /** The connection is gone, and with it the knowledge of changes. */
+  /** The connection is gone, or what it watches is elsewhere, and with it the knowledge of changes. */
   get lost(): boolean {
-    return this.upstream.state === "closed";
+    return this.#left || this.upstream.state === "closed";
+  }
+
+  /** Keys of `slot` are watched as well. */
+  add(slot: number): void {
+    this.#slots.add(slot);
+  }
+
+  /** A map has come into force. */
+  mapChanged(session: Session): void {
+    const { homes } = session.lane;
+    const { address } = this.upstream.target;
+    for (const slot of this.#slots) this.#left ||= homes[slot].target.address !== address;
   }
 
   /**

@@ -133,6 +133,36 @@ export abstract class ReplyQueue {
     if (this.holds !== 0) this.#reconsider();
   }
 
+  // ── replies that replicas must confirm (acks/) ───────────────────────────────────────────────────────
+
+  /** A reply that must not leave before `confirm`: copied into its record. */
+  keepUnconfirmed(request: Request, bytes: Bytes, start: number, end: number): void {
+    this.plane.requests.keep(request, bytes, start, end);
+    request.done = false;
+    this.#kept(request);
+  }
+
+  /** As `keepUnconfirmed`, in a block that changes hands. */
+  keepBlockUnconfirmed(request: Request, block: Block, length: number): void {
+    this.plane.requests.keepBlock(request, block, length);
+    request.done = false;
+    this.#kept(request);
+  }
+
+  /** What was kept may leave, in its turn. */
+  confirm(request: Request): void {
+    request.done = true;
+    if (this.head !== request || this.closed) return;
+    this.#deliverDone();
+    if (this.holds !== 0) this.#reconsider();
+  }
+
+  /** What was kept is not what the client gets. */
+  forgetKept(request: Request): void {
+    if (request.block !== null) this.#keptBytes -= request.replyLength;
+    this.plane.requests.forget(request);
+  }
+
   /**
    * Whether too much waits for this client; `collected`: the bytes of one more reply that are here already.
    */

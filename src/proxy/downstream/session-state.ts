@@ -16,13 +16,14 @@ import type { Transaction } from "../dispatch/transaction.ts";
 import type { Watch } from "../dispatch/watch.ts";
 import { endSubscriptions } from "../pubsub/subscribe-commands.ts";
 import type { Subscriber } from "../pubsub/subscriber.ts";
+import type { ReadPosition } from "../replicas/read-position.ts";
 import { CHANNEL } from "../pubsub/topic-kind.ts";
 import { KIND_MUTED, KIND_PLAIN } from "../request.ts";
 import type { Lane } from "../slots/lane.ts";
 import type { SessionTracking } from "../tracking/session-tracking.ts";
 import type { User } from "../users/user.ts";
 import { ClientInfo } from "./client-info.ts";
-import { ReplyQueue } from "./reply-queue.ts";
+import { HOLD_DRAIN, ReplyQueue } from "./reply-queue.ts";
 import type { Session } from "./session.ts";
 
 export abstract class SessionState extends ReplyQueue {
@@ -44,18 +45,26 @@ export abstract class SessionState extends ReplyQueue {
   subscriber: Subscriber | null = null;
   /** A server waits on behalf of this session; see dispatch/blocking-call.ts. */
   blocked: Blocked | null = null;
+  /** Replicas may answer its reads; null: the primary always does. See replicas/. */
+  reads: ReadPosition | null = null;
+  /** Its next request waits for a group that is lost; see holding/. */
+  held = false;
   /** The client gets what the servers execute; see dispatch/monitor.ts. */
   monitoring = false;
+  /** On another lane than its own, until no reply is owed. */
+  #strayed = false;
   #replies: "on" | "off" | "skip-next" | "skip" = "on";
 
   constructor(plane: DataPlane, id: number, connection: Connection) {
     super(plane, connection);
     this.id = id;
     this.info = new ClientInfo(plane.tick);
-    this.lane = plane.slots.lane(0, 2);
+    this.lane = plane.slots.lane(0, 2, plane.acks.stripeOf(id));
     this.user = plane.users.default;
     this.authenticated = this.user.open;
-    this.plain = this.authenticated && this.user.plain && !plane.pause.active;
+    this.reads = plane.replicas.positionFor();
+    const asUsual = this.user.plain && !plane.pause.active && !plane.writeStop.active;
+    this.plain = this.authenticated && asUsual && this.reads === null;
   }
 
   setAuthenticated(authenticated: boolean): void {
@@ -87,15 +96,36 @@ export abstract class SessionState extends ReplyQueue {
 
   /** To be called when something changes that makes requests more, or less, than plain ones. */
   updatePlain(): void {
-    const ordinary = this.transaction === null && this.tracking === null && !this.onlyListens;
-    const asUsual = this.user.plain && !this.monitoring && !this.plane.pause.active;
+    const ordinary =
+      this.transaction === null && this.tracking === null && this.reads === null && !this.onlyListens;
+    const asUsual =
+      this.user.plain && !this.monitoring && !this.plane.pause.active && !this.plane.writeStop.active;
     this.plain = this.authenticated && this.#replies === "on" && ordinary && asUsual;
   }
 
   /** Database and protocol. Only while no reply is owed. */
   setLane(database: number, protocol: Protocol): void {
-    this.lane = this.plane.slots.lane(database, protocol);
+    const before = this.lane;
+    const { slots, acks } = this.plane;
+    this.lane = slots.lane(database, protocol, acks.stripeOf(this.id), this.tracking?.mode.lane);
+    if (this.lane !== before) this.tracking?.laneChanged(before);
     this.updatePlain();
+  }
+
+  /** The number of lanes has changed: takes the one that is its own, when no reply is owed. */
+  followStripes(): void {
+    if (this.inFlight === 0) this.setLane(this.lane.database, this.lane.protocol);
+    else {
+      this.#strayed = true;
+      this.hold(HOLD_DRAIN);
+    }
+  }
+
+  /** To be called before requests are taken again. */
+  protected endStraying(): void {
+    if (!this.#strayed || this.inFlight > 0) return;
+    this.#strayed = false;
+    this.setLane(this.lane.database, this.lane.protocol);
   }
 
   /** Whether it has subscriptions. */
@@ -143,5 +173,6 @@ export abstract class SessionState extends ReplyQueue {
     this.blocked?.clientGone();
     if (this.subscriber !== null) endSubscriptions(this.plane, this as unknown as Session);
     if (this.tracking !== null) this.plane.tracking.remove(this.tracking);
+    this.plane.replicas.forget(this as unknown as Session);
   }
 }

@@ -39,6 +39,11 @@ export class Session extends SessionState implements ConnectionHandler {
     return this.#input === null ? 0 : this.#input.length;
   }
 
+  /** The bytes themselves; null while there are none. For looking only. */
+  get waitingInput(): RequestInput | null {
+    return this.#input;
+  }
+
   // ── events of the connection ────────────────────────────────────────────────────────────────────────
 
   onOpen(): void {}
@@ -60,9 +65,10 @@ export class Session extends SessionState implements ConnectionHandler {
   }
 
   onEnd(): void {
-    // Half a request will never be whole now; one that is on its way to a server takes its connection with
-    // it.
-    if (this.#stream !== null || this.blocked !== null) {
+    // Half a request will never be whole now; one on its way to a server takes its connection with it. What
+    // waits for a lost group has not been sent, and a socket that was closed looks like one that only says
+    // that it was all: a client that gave up must not have its write done seconds later, beside its retry.
+    if (this.#stream !== null || this.blocked !== null || this.held) {
       this.abort("closed in the middle of a request");
       return;
     }
@@ -233,6 +239,7 @@ export class Session extends SessionState implements ConnectionHandler {
   }
 
   protected override resume(): void {
+    this.endStraying();
     this.#resumeInput();
     if (this.holds !== 0 || this.closed) return;
     if (this.#ended) this.closeWhenAnswered();

@@ -13,15 +13,17 @@
  * Only for commands whose one key comes before the value. All others are collected whole
  * (`client_request_bytes_max`).
  */
-import { type Bytes, ownCopy } from "../../base/bytes.ts";
+import { type Bytes, ownCopy, readLatin1 } from "../../base/bytes.ts";
 import { ROUTE_KEY } from "../../commands/command.ts";
 import { lookupCommand } from "../../commands/command-lookup.ts";
+import type { Timer } from "../../env/env.ts";
 import { HEADROOM_BYTES } from "../../env/net.ts";
 import { BULK_BYTES_MAX, type RequestScanner } from "../../resp/request-scanner.ts";
 import { errorReply } from "../../resp/reply-writer.ts";
 import { slotOf } from "../../routing/slot-of.ts";
 import type { DataPlane } from "../data-plane.ts";
 import type { Request } from "../request.ts";
+import { SLOT_LOCKED } from "../slots/slot-states.ts";
 import { PrivatePool } from "../upstream/private-pool.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { HOLD_WAIT } from "./reply-queue.ts";
@@ -33,6 +35,10 @@ const STREAM_BYTES_MIN = 1 << 20;
 const WAITING_BYTES_MAX = 4 << 20;
 /** "$", up to nine digits, CR, LF. */
 const HEADER_BYTES_MAX = 12;
+
+/** How long a client may go on sending a value whose slot is locked; a lock may last twice as long. */
+const GRACE_MS = 500;
+const CUT = "its slot is about to move and the value was not all here; it has not run, try again";
 
 const CR = 13;
 const DOLLAR = 36;
@@ -59,6 +65,8 @@ export class StreamedRequest {
   /** Bytes of the present argument that are still to come, its line end included. */
   #bodyLeft: number;
   #carry: Uint8Array | null = null;
+  #slot = -1;
+  #graceTimer: Timer | null = null;
   #reading = true;
 
   private constructor(plane: DataPlane, session: Session, argumentsLeft: number, bodyLeft: number) {
@@ -68,7 +76,10 @@ export class StreamedRequest {
     this.#bodyLeft = bodyLeft;
   }
 
-  /** Starts with what is there, `bytes[start, end)`. Null when the session must answer it in another way. */
+  /**
+   * Starts with what is there, `bytes[start, end)`. Null: not now, its slot is locked or its key on the way;
+   * the session is held, and looks at it again.
+   */
   static start(
     plane: DataPlane,
     session: Session,
@@ -78,28 +89,37 @@ export class StreamedRequest {
     end: number,
   ): StreamedRequest | null {
     const command = lookupCommand(bytes, scanner.argStart[0], scanner.argEnd[0]);
+    const key = command === null ? 0 : command.firstKey;
+    const [keyStart, keyEnd] = [scanner.argStart[key], scanner.argEnd[key]];
+    const slot = slotOf(bytes, keyStart, keyEnd, plane.slots.mask);
+    const admitted = plane.moving.active
+      ? plane.moving.admitKey(session, slot, readLatin1(bytes, keyStart, keyEnd))
+      : true;
+    if (admitted === false) return null;
+    if (admitted === true && plane.holding.enter(session, session.lane.homes[slot])) return null;
     const index = scanner.argsSeen;
     const bodyLeft = scanner.argStart[index] + scanner.pendingBulkBytes + 2 - end;
     const stream = new StreamedRequest(plane, session, scanner.argc - index - 1, bodyLeft);
     if (command !== null) plane.count(command, session);
-    const key = command === null ? 0 : command.firstKey;
-    const slot = slotOf(bytes, scanner.argStart[key], scanner.argEnd[key], plane.slots.mask);
-    stream.#open(slot);
+    if (admitted === true) stream.#open(slot);
+    else session.answer(errorReply(admitted));
     stream.#pass(bytes, start, end);
     return stream;
   }
 
   #open(slot: number): void {
     const session = this.#session;
-    const shared = session.lane.bySlot[slot];
+    const shared = session.lane.homes[slot];
     const upstream = this.#plane.privates.take(shared);
     if (upstream === null) {
       const full = this.#plane.privates.full && shared.open;
       session.answer(errorReply(full ? PrivatePool.FULL : shared.refusal));
       return;
     }
+    this.#slot = slot;
+    this.#plane.moving.streams.add(this);
     this.#upstream = upstream;
-    this.#request = upstream.beginFor(session);
+    this.#request = upstream.beginStream(session);
   }
 
   /** Takes what has arrived. Where the request ended; `end` when it goes on. */
@@ -168,11 +188,26 @@ export class StreamedRequest {
     if (!this.#session.closed && this.#session.holds === 0) this.#session.connection.setReading(true);
   }
 
+  /**
+   * A map has come into force. One that has locked the slot is acknowledged when this request has ended, and
+   * its client may take all day to send the rest: it is given a moment. Half a request has not run.
+   */
+  mapChanged(): void {
+    const { states } = this.#plane.slots;
+    if (this.#graceTimer !== null || states.of(this.#slot) !== SLOT_LOCKED) return;
+    this.#graceTimer = this.#plane.env.timers.after(GRACE_MS, () => {
+      this.#graceTimer = null;
+      if (this.#plane.slots.states.of(this.#slot) === SLOT_LOCKED) this.#leave(CUT);
+    });
+  }
+
   /** All of it has been passed on: the session goes on when the reply has come. */
   #finish(): void {
     const upstream = this.#upstream;
     this.#session.streamEnded();
+    this.#ended();
     if (upstream === null) return;
+    upstream.endStream();
     this.#session.hold(HOLD_WAIT);
     upstream.whenIdle(() => {
       this.#plane.privates.give(upstream);
@@ -182,8 +217,18 @@ export class StreamedRequest {
 
   /** The client is gone, or has sent what is no request: so goes the connection. */
   clientGone(): void {
+    this.#leave("");
+  }
+
+  #leave(why: string): void {
     const upstream = this.#upstream;
     this.#upstream = null;
-    if (upstream !== null) this.#plane.privates.discard(upstream);
+    this.#ended();
+    if (upstream !== null) this.#plane.privates.discard(upstream, why);
+  }
+
+  #ended(): void {
+    this.#plane.moving.streams.delete(this);
+    this.#graceTimer?.cancel();
   }
 }

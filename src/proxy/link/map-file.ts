@@ -9,13 +9,18 @@ const FORMAT = 1;
 
 export class MapFile {
   readonly path: string;
+  /** What the file holds, as far as is known: the map that a restart would begin with. */
+  held: { readonly version: number; readonly term: number } | null = null;
   readonly #env: Pick<Env, "disk" | "log">;
   #wanted: ClusterMap | null = null;
   #writing: Promise<void> | null = null;
 
-  constructor(env: Pick<Env, "disk" | "log">, path: string) {
+  readonly #onWritten: () => void;
+
+  constructor(env: Pick<Env, "disk" | "log">, path: string, onWritten: () => void = () => {}) {
     this.#env = env;
     this.path = path;
+    this.#onWritten = onWritten;
   }
 
   /**
@@ -29,6 +34,7 @@ export class MapFile {
       if (format !== FORMAT) throw new Error(`format ${String(format)}, this version reads format ${FORMAT}`);
       const map = clusterMapSchema.parse(stored);
       validateMap(map);
+      this.held = { version: map.version, term: map.term };
       return map;
     } catch (error) {
       this.#env.log.warn("map-file-unusable", { file: this.path, reason: errorTextOf(error) });
@@ -53,6 +59,8 @@ export class MapFile {
       this.#wanted = null;
       try {
         await this.#env.disk.writeTextAtomically(this.path, `${JSON.stringify({ format: FORMAT, map })}\n`);
+        this.held = { version: map.version, term: map.term };
+        this.#onWritten();
       } catch (error) {
         // Serving goes on; only a restart without any controller would miss the file.
         this.#env.log.error("map-file-not-written", { file: this.path, reason: errorTextOf(error) });

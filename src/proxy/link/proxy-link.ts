@@ -9,16 +9,20 @@
  *              └── NOT_LEADER ──▶ follow the next one
  *
  * Invariants: onMap sees versions that only grow, each one checked; nothing that a controller does or fails
- * to do stops the proxy from serving by the map that it has. Rejected: asking for the map again and again (a
+ * to do stops the proxy from serving by the map that it has; no version is acknowledged before it is on disk,
+ * because a proxy that is killed then would serve by the one before, when nobody waits for it any more.
+ * Rejected: asking for the map again and again (a
  * change would reach the proxies a period late, and a slot is locked for as long as that).
  */
 import { ShoalError, errorCodeOf, errorTextOf } from "../../base/shoal-error.ts";
 import { type ControllerTarget, openMapStream, sendReport } from "../../contract/client.ts";
 import { LineSplitter, STREAM_SILENCE_MS_MAX, parseMapStreamLine } from "../../contract/map-stream.ts";
-import type { ProxyReport } from "../../contract/schemas.ts";
+import type { ProxyReport, ServerLogin } from "../../contract/schemas.ts";
 import type { Timer } from "../../env/env.ts";
 import type { ControlEnv } from "../../env/http.ts";
 import { type ClusterMap, supersedes, validateMap } from "../../topology/cluster-map.ts";
+import { ControlWatch } from "./control-watch.ts";
+import { LoginFile } from "./login-file.ts";
 import { MapFile } from "./map-file.ts";
 
 export type LinkEnv = Pick<ControlEnv, "clock" | "timers" | "random" | "disk" | "log" | "http">;
@@ -30,11 +34,17 @@ export interface ProxyLinkOptions {
   readonly token: string | null;
   /** Where the last map is kept; empty: it is not kept. */
   readonly mapFile: string;
+  /** Where the login at the servers is kept; empty or absent: it is not kept. */
+  readonly loginFile?: string;
 }
 
 export interface ProxyLinkHooks {
   /** A newer map, checked. */
   onMap(map: ClusterMap): void;
+  /** Who the proxy is at the servers; null: what its own configuration says. */
+  onLogin?(login: ServerLogin | null): void;
+  /** No controller has renewed the proxy's lease in time, or one has again. */
+  onControl?(lost: boolean): void;
   /** What to report now; null when there is nothing to say yet. */
   report(): ProxyReport | null;
 }
@@ -46,7 +56,7 @@ export const REPORT_PERIOD_MS = 1000;
  */
 const REPORT_TIMEOUT_MS = 1500;
 /** Two reports that were asked for stand at least so far apart. */
-const REPORT_GAP_MS = 20;
+const REPORT_GAP_MS = 5;
 /** Pauses between two rounds over all controllers. */
 const PAUSE_MS_MIN = 100;
 const PAUSE_MS_MAX = 2000;
@@ -56,7 +66,10 @@ export class ProxyLink {
   readonly #options: ProxyLinkOptions;
   readonly #hooks: ProxyLinkHooks;
   readonly #mapFile: MapFile | null;
+  readonly #loginFile: LoginFile | null;
+  readonly #control: ControlWatch;
   #map: ClusterMap | null = null;
+  #login: ServerLogin | null = null;
   /** Index of the controller that is followed. */
   #current = 0;
   /** Tries in a row that brought no line. */
@@ -66,6 +79,9 @@ export class ProxyLink {
   #reportTimer: Timer | null = null;
   #soonTimer: Timer | null = null;
   #reporting = false;
+  /** Something worth a report has happened while one was under way. */
+  #reportAgain = false;
+  #reportedMs = Number.NEGATIVE_INFINITY;
   #stopped = false;
   /** The last thing that was said about a bad line, so that it is said once. */
   #lastComplaint = "";
@@ -74,7 +90,10 @@ export class ProxyLink {
     this.#env = env;
     this.#options = options;
     this.#hooks = hooks;
-    this.#mapFile = options.mapFile === "" ? null : new MapFile(env, options.mapFile);
+    const { mapFile, loginFile = "" } = options;
+    this.#mapFile = mapFile === "" ? null : new MapFile(env, mapFile, () => this.reportSoon());
+    this.#loginFile = loginFile === "" ? null : new LoginFile(env, loginFile);
+    this.#control = new ControlWatch(env, (lost) => hooks.onControl?.(lost));
     if (options.controllers.length === 0) {
       throw new ShoalError("CONFIG", `Cannot link proxy ${options.proxyId}: no controllers are given`);
     }
@@ -85,10 +104,16 @@ export class ProxyLink {
     return this.#map;
   }
 
+  /** The newest login that is known. */
+  get login(): ServerLogin | null {
+    return this.#login;
+  }
+
   /**
    * Starts to follow and to report; what comes back is the map from disk, if any. It is not given to `onMap`.
    */
   async start(): Promise<ClusterMap | null> {
+    this.#login = (await this.#loginFile?.read()) ?? null;
     this.#map = (await this.#mapFile?.read()) ?? null;
     const fromDisk = this.#map;
     if (this.#stopped) return fromDisk;
@@ -101,7 +126,8 @@ export class ProxyLink {
   /** Reports at once, or nearly so: an acknowledgement should not wait for the second. */
   reportSoon(): void {
     if (this.#stopped || this.#soonTimer !== null) return;
-    this.#soonTimer = this.#env.timers.after(REPORT_GAP_MS, () => {
+    const waitMs = this.#reportedMs + REPORT_GAP_MS - this.#env.clock.nowMs();
+    this.#soonTimer = this.#env.timers.after(Math.max(0, Math.min(waitMs, REPORT_GAP_MS)), () => {
       this.#soonTimer = null;
       void this.#report();
     });
@@ -118,8 +144,10 @@ export class ProxyLink {
     this.#reportTimer?.cancel();
     this.#soonTimer?.cancel();
     this.#pause?.cancel();
+    this.#control.stop();
     this.#stream?.abort();
     await this.#mapFile?.settled();
+    await this.#loginFile?.settled();
   }
 
   get #target(): ControllerTarget {
@@ -189,6 +217,18 @@ export class ProxyLink {
   #takeLine(text: string): void {
     const line = parseMapStreamLine(text);
     if (line.type === "map") this.#takeMap(line.map);
+    else if (line.type === "login") this.#takeLogin(line.login);
+  }
+
+  /**
+   * On disk before it is used or not, it makes no difference: one that is too old is refused by the servers.
+   */
+  #takeLogin(login: ServerLogin | null): void {
+    if (login?.sinceVersion === this.#login?.sinceVersion && login?.password === this.#login?.password)
+      return;
+    this.#login = login;
+    this.#loginFile?.write(login);
+    this.#hooks.onLogin?.(login);
   }
 
   /** An unusable map is refused and complained about; the one in force stays. */
@@ -227,25 +267,40 @@ export class ProxyLink {
   }
 
   async #report(): Promise<void> {
+    this.#reportAgain = this.#reporting;
     if (this.#reporting || this.#stopped) return;
     this.#reporting = true;
     try {
       await this.#sendReport();
     } finally {
       this.#reporting = false;
+      if (this.#reportAgain) this.reportSoon();
     }
   }
 
   async #sendReport(): Promise<void> {
     const report = this.#hooks.report();
     if (report === null) return;
+    const sentMs = this.#env.clock.nowMs();
+    this.#reportedMs = sentMs;
     try {
-      await sendReport(this.#env.http, this.#target, this.#options.proxyId, report);
+      const { proxyId } = this.#options;
+      const whole = { ...report, map: this.#durable(report.map) };
+      const { leaseMs } = await sendReport(this.#env.http, this.#target, proxyId, whole);
+      this.#control.renewed(sentMs, leaseMs);
     } catch (error) {
       this.#env.log.debug("report-failed", { controller: this.#target.url, reason: errorTextOf(error) });
       // Whoever does not lead cannot renew our lease: find the one who does.
       if (errorCodeOf(error) === "NOT_LEADER" && this.#options.controllers.length > 1) this.#stream?.abort();
     }
+  }
+
+  /** `acked`, or what the disk holds when that is older. */
+  #durable(acked: ProxyReport["map"]): ProxyReport["map"] {
+    if (this.#mapFile === null || acked === null) return acked;
+    const { held } = this.#mapFile;
+    if (held === null) return null;
+    return held.version < acked.version ? held : acked;
   }
 }
 

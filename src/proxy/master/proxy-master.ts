@@ -10,13 +10,16 @@
  * them.
  */
 import { ShoalError } from "../../base/shoal-error.ts";
+import type { ServerLogin } from "../../contract/schemas.ts";
 import { type ClusterMap, supersedes } from "../../topology/cluster-map.ts";
 import type { ProxyConfig } from "../proxy-config.ts";
 import { UserChanges } from "../users/user-changes.ts";
+import type { ServerSight } from "../upstream/server-sights.ts";
 import type { WorkerCounters } from "./worker-messages.ts";
 import type { MasterEnv, StartWorker } from "./worker-process.ts";
 import { WorkerQuestions } from "./worker-questions.ts";
 import { type SlotEvents, type WorkerFailure, WorkerSlot, type WorkerState } from "./worker-slot.ts";
+import { worstSights } from "./worst-sights.ts";
 
 export type ProxyState = "waiting" | "starting" | "serving" | "draining";
 
@@ -41,6 +44,8 @@ export interface MasterStatus {
   readonly address: string;
   /** The map that every worker has in force, or null. */
   readonly acked: { readonly version: number; readonly term: number } | null;
+  /** Name (`sinceVersion`) of the oldest login of a worker; null when one has none. */
+  readonly login: number | null;
   readonly workers: ReadonlyArray<{
     readonly index: number;
     /** Null while there is no process. */
@@ -50,6 +55,10 @@ export interface MasterStatus {
   }>;
   /** Sums over the living workers. */
   readonly counters: WorkerCounters;
+  /** Calls per slot since the proxy's start, by samples; slots without any are left out. */
+  readonly slotCalls: Readonly<Record<number, number>>;
+  /** What the workers see of the servers, the worst of it. */
+  readonly servers: readonly ServerSight[];
 }
 
 export class ProxyMaster {
@@ -62,8 +71,13 @@ export class ProxyMaster {
   #state: ProxyState = "waiting";
   #address: string;
   #map: ClusterMap | null = null;
+  #login: ServerLogin | null = null;
+  /** The one before it: for a worker that starts by a map which is older than the login. */
+  #earlierLogin: ServerLogin | null = null;
   #generation = 0;
+  readonly #slotCalls: Record<number, number> = {};
   #failed = false;
+  #controlLost = false;
 
   constructor(env: MasterEnv, config: ProxyConfig, startWorker: StartWorker, events: MasterEvents) {
     this.#env = env;
@@ -77,16 +91,33 @@ export class ProxyMaster {
     this.#questions = new WorkerQuestions(env, this.#slots);
   }
 
-  /** Hands the map to every worker; the first one starts them. Maps that are not newer are dropped. */
+  /**
+   * Hands the map to every worker; the first one starts them. Maps that are not newer are dropped. Workers
+   * that drain take them too: they still write, and locks wait for them.
+   */
   setMap(map: ClusterMap): void {
-    if (!supersedes(map, this.#map) || this.#state === "draining") return;
+    if (!supersedes(map, this.#map)) return;
     this.#map = map;
-    if (this.#state === "waiting") {
-      this.#setState("starting");
-      for (const slot of this.#slots) slot.start();
-    } else {
-      for (const slot of this.#slots) slot.sendMap(map);
-    }
+    if (this.#state === "waiting") this.#startWorkers();
+    else for (const slot of this.#slots) slot.sendMap(map);
+  }
+
+  /**
+   * Who the workers are at the servers from now on. One that serves by an older map than the login's is told
+   * when that is over: what it owes to servers that have shut it out must be done with first. Null: who their
+   * configuration says.
+   */
+  setLogin(login: ServerLogin | null): void {
+    if (login?.sinceVersion !== this.#login?.sinceVersion) this.#earlierLogin = this.#login;
+    this.#login = login;
+    if (this.#state === "waiting") this.#startWorkers();
+    for (const slot of this.#slots) this.#handLogin(slot);
+  }
+
+  /** Whether no controller renews the proxy's lease any more. */
+  setControlLost(lost: boolean): void {
+    this.#controlLost = lost;
+    for (const slot of this.#slots) slot.send({ type: "control", lost });
   }
 
   status(): MasterStatus {
@@ -97,8 +128,14 @@ export class ProxyMaster {
       state: this.#state,
       address: this.#address,
       acked: this.#acked(),
+      login: this.#oldestLogin(),
       workers,
       counters: sumCounters(this.#slots),
+      slotCalls: this.#slotCalls,
+      servers: worstSights(
+        this.#slots.flatMap((slot) => slot.sights ?? []),
+        this.#env.clock.nowMs(),
+      ),
     };
   }
 
@@ -127,15 +164,46 @@ export class ProxyMaster {
     return lowest;
   }
 
+  /**
+   * Once there is a map, and it is not older than the login: as nobody in particular it could not be fenced.
+   */
+  #startWorkers(): void {
+    if (this.#map === null || this.#isLoginTooNew()) return;
+    this.#setState("starting");
+    for (const slot of this.#slots) slot.start();
+  }
+
+  #isLoginTooNew(): boolean {
+    return this.#login !== null && this.#map !== null && this.#login.sinceVersion > this.#map.version;
+  }
+
+  #handLogin(slot: WorkerSlot): void {
+    const login = this.#login;
+    if (slot.login === null || slot.login === login?.sinceVersion) return;
+    if (login !== null && (slot.acked === null || slot.acked.version < login.sinceVersion)) return;
+    slot.sendLogin(login);
+    this.#events.onChange();
+  }
+
+  #oldestLogin(): number | null {
+    const logins = this.#slots.filter((slot) => slot.holdsMap).map((slot) => slot.login);
+    return logins.length === 0 || logins.includes(null) ? null : Math.min(...(logins as number[]));
+  }
+
   #slotEvents(): SlotEvents {
     return {
       nextGeneration: () => ++this.#generation,
       // Workers are started by the first map only, so there is one.
       currentMap: () => this.#map as ClusterMap,
-      onChange: () => this.#events.onChange(),
+      currentLogin: () => (this.#isLoginTooNew() ? this.#earlierLogin : this.#login),
+      onChange: (slot) => {
+        this.#handLogin(slot);
+        this.#events.onChange();
+      },
       currentUsers: () => this.#users.all,
       onReady: (slot, address) => {
         slot.send({ type: "users", records: this.#users.all });
+        if (this.#controlLost) slot.send({ type: "control", lost: true });
         this.#workerReady(address);
       },
       onCrash: (slot, reason, failure) => this.#workerCrashed(slot, reason, failure),
@@ -143,8 +211,15 @@ export class ProxyMaster {
         this.#users.see(question);
         this.#questions.ask(slot, id, question);
       },
+      onSlotCalls: (calls) => this.#addSlotCalls(calls),
       onAnswer: (slot, id, answer) => this.#questions.answer(slot, id, answer),
     };
+  }
+
+  /** Totals, which outlive the workers. */
+  #addSlotCalls(calls: readonly number[]): void {
+    for (let i = 0; i + 1 < calls.length; i += 2)
+      this.#slotCalls[calls[i]] = (this.#slotCalls[calls[i]] ?? 0) + calls[i + 1];
   }
 
   #workerReady(address: string): void {

@@ -1,5 +1,5 @@
 /** What a proxy reports to the controllers, made of the master's status. */
-import type { ProxyReport } from "../../contract/schemas.ts";
+import { type ProxyReport, REPORT_LIMITS } from "../../contract/schemas.ts";
 import type { MasterStatus } from "./proxy-master.ts";
 
 /**
@@ -14,8 +14,9 @@ export function reportOf(status: MasterStatus, pid: number): ProxyReport | null 
     state: status.state,
     workers,
     map: status.acked,
-    // Workers do not tell yet what they see of each server.
-    servers: [],
+    login: status.login,
+    servers: status.servers.slice(0, REPORT_LIMITS.serversMax),
     counters: { ...status.counters },
+    slotCalls: { ...status.slotCalls },
   };
 }

@@ -6,7 +6,10 @@
  *     │ ◀─ ready {address} ────────────────────────── │  (or failed {code, message}, then it exits)
  *     │ ◀─ ack {version, term} ────────────────────── │  the map, and each later one, is in force
  *     │ ── map {map} ───────────────────────────────▶ │
+ *     │ ── login {login} ───────────────────────────▶ │  the servers know it by another password from now on
+ *     │ ── control {lost} ──────────────────────────▶ │  no controller renews the lease, or one does again
  *     │ ◀─ stats {counters} ─────────── every second ─ │
+ *     │ ◀─ servers {servers} ──────────────────────── │  what it sees of them, after each change
  *     │ ◀─ ask {id, question} ─────────────────────── │  e.g. CLIENT LIST over all workers
  *     │ ── ask {id, question} ─▶ every other worker ─▶ answer {id, answer}
  *     │ ── answers {id, answers, missing} ──────────▶ │  within 500 ms; who has not answered is missing
@@ -18,8 +21,10 @@
  * address for itself, drains within `drain_timeout_ms` and exits.
  */
 import type { ErrorCode } from "../../base/shoal-error.ts";
+import type { ServerLogin } from "../../contract/schemas.ts";
 import type { ClusterMap } from "../../topology/cluster-map.ts";
 import type { ProxyConfig } from "../proxy-config.ts";
+import type { ServerSight } from "../upstream/server-sights.ts";
 import type { UserRecord } from "../users/user-record.ts";
 
 /** Plain numbers by name, summed over the workers for reports. */
@@ -39,9 +44,14 @@ export type MasterMessage =
       readonly map: ClusterMap;
       /** What ACL SETUSER has changed since the proxy's start. */
       readonly users?: readonly UserRecord[];
+      /** Who the worker is at the servers, instead of what `config` says. */
+      readonly login?: ServerLogin;
     }
+  /** Null: what `config` says again. */
+  | { readonly type: "login"; readonly login: ServerLogin | null }
   | { readonly type: "users"; readonly records: readonly UserRecord[] }
   | { readonly type: "map"; readonly map: ClusterMap }
+  | { readonly type: "control"; readonly lost: boolean }
   | { readonly type: "drain" }
   | { readonly type: "ask"; readonly id: number; readonly question: unknown }
   | {
@@ -60,7 +70,13 @@ export type MasterMessage =
 export type WorkerMessage =
   | { readonly type: "ready"; readonly address: string }
   | { readonly type: "ack"; readonly version: number; readonly term: number }
-  | { readonly type: "stats"; readonly counters: WorkerCounters }
+  | {
+      readonly type: "stats";
+      readonly counters: WorkerCounters;
+      /** Calls per slot since the last message, by samples: slot, calls, slot, calls … */
+      readonly slotCalls?: readonly number[];
+    }
+  | { readonly type: "servers"; readonly servers: readonly ServerSight[] }
   | { readonly type: "failed"; readonly code: ErrorCode; readonly message: string }
   | { readonly type: "ask"; readonly id: number; readonly question: unknown }
   | { readonly type: "answer"; readonly id: number; readonly answer: unknown };

@@ -13,10 +13,12 @@
  */
 import type { Timer } from "../../env/env.ts";
 import { errorTextOf } from "../../base/shoal-error.ts";
+import type { ServerLogin } from "../../contract/schemas.ts";
 import type { ClusterMap } from "../../topology/cluster-map.ts";
 import type { ProxyConfig } from "../proxy-config.ts";
 import type { UserRecord } from "../users/user-record.ts";
 import type { WorkerCounters, WorkerMessage } from "./worker-messages.ts";
+import type { WorkerSights } from "./worst-sights.ts";
 import {
   type MasterEnv,
   type StartWorker,
@@ -52,9 +54,13 @@ export interface SlotEvents {
   currentMap(): ClusterMap;
   /** What ACL SETUSER has changed. */
   currentUsers?(): readonly UserRecord[];
+  /** Who a worker that starts by the current map is at the servers; null: what the configuration says. */
+  currentLogin?(): ServerLogin | null;
   /** `state`, `acked` or `counters` has changed. */
   onChange(slot: WorkerSlot): void;
   onReady(slot: WorkerSlot, address: string): void;
+  /** Slot, calls, slot, calls … since the last time. */
+  onSlotCalls?(calls: readonly number[]): void;
   /** The process ended without having been asked to; `failure` is what it said of itself, if it did. */
   onCrash(slot: WorkerSlot, reason: string, failure: WorkerFailure | null): void;
   onAsk(slot: WorkerSlot, id: number, question: unknown): void;
@@ -71,6 +77,10 @@ export class WorkerSlot {
   /** What the present process has in force; null before its first ack. */
   acked: { version: number; term: number } | null = null;
   counters: WorkerCounters = {};
+  /** What the present process sees of the servers; null before it has told. */
+  sights: WorkerSights | null = null;
+  /** Name (`sinceVersion`) of the login that the present process has; null: none. */
+  login: number | null = null;
   readonly #env: MasterEnv;
   readonly #config: ProxyConfig;
   readonly #startWorker: StartWorker;
@@ -119,6 +129,12 @@ export class WorkerSlot {
     this.#process?.send({ type: "map", map });
   }
 
+  /** Only for a process that has begun with a login: the others' connections can't be told apart by user. */
+  sendLogin(login: ServerLogin | null): void {
+    this.login = login?.sinceVersion ?? null;
+    this.#process?.send({ type: "login", login });
+  }
+
   send(message: Parameters<WorkerProcess["send"]>[0]): void {
     this.#process?.send(message);
   }
@@ -158,7 +174,17 @@ export class WorkerSlot {
     const generation = this.#events.nextGeneration();
     const map = this.#events.currentMap();
     const users = this.#events.currentUsers?.() ?? [];
-    process.send({ type: "start", worker: this.index, generation, config: this.#config, map, users });
+    const login = this.#events.currentLogin?.() ?? null;
+    this.login = login?.sinceVersion ?? null;
+    const start = {
+      type: "start",
+      worker: this.index,
+      generation,
+      config: this.#config,
+      map,
+      users,
+    } as const;
+    process.send(login === null ? start : { ...start, login });
     this.#timer = this.#env.timers.after(READY_TIMEOUT_MS, () => process.kill("SIGKILL"));
   }
 
@@ -180,6 +206,11 @@ export class WorkerSlot {
         return;
       case "stats":
         this.counters = message.counters;
+        if (message.slotCalls !== undefined) this.#events.onSlotCalls?.(message.slotCalls);
+        return;
+      case "servers":
+        this.sights = { sights: message.servers, toldMs: this.#env.clock.nowMs() };
+        this.#events.onChange(this);
         return;
       case "failed":
         this.#failure = message;
@@ -210,6 +241,7 @@ export class WorkerSlot {
     this.#process = null;
     this.acked = null;
     this.counters = {};
+    this.sights = null;
     if (this.#onEnded !== null) {
       this.#finish();
       return;

@@ -31,10 +31,10 @@ export function transactionRefusal(call: Call): string | null {
 
 /** Whether the server of `slot`, a transaction's (-1: none yet), is the one that runs this call. */
 export function runsWithTransaction(plane: DataPlane, call: Call, slot: number): boolean {
-  const { groups, bySlot } = call.session.lane;
+  const { groups, homes } = call.session.lane;
   const { name } = call.command;
   if (!isPublish(name)) return isPubSub(name);
-  return groups.length === 1 || (slot >= 0 && publishUpstream(plane, call) === bySlot[slot]);
+  return groups.length === 1 || (slot >= 0 && publishUpstream(plane, call) === homes[slot]);
 }
 
 function isPubSub(name: string): boolean {

@@ -33,19 +33,20 @@ export type Replied = (text: string) => void;
 export function publishUpstream(plane: DataPlane, call: Call): Upstream {
   const { request, bytes, session } = call;
   const slot = slotOf(bytes, request.argStart[1], request.argEnd[1], plane.slots.mask);
-  return session.lane.bySlot[slot];
+  return session.lane.homes[slot];
 }
 
 function publish(kind: TopicKind): Handler {
   return (plane, call) => {
     const { session } = call;
     const upstream = publishUpstream(plane, call);
+    if (plane.holding.enter(session, upstream)) return false;
     const hub = plane.pubsub;
     if (hub.empty || !hub.reaches(kind, argument(call, 1))) return plane.dispatcher.sendTo(call, upstream);
     const link = hub.readyLink(upstream.target.group);
     if (link !== null && hears(session, kind, argument(call, 1)))
       return publishToSelf(plane, call, kind, link);
-    if (!upstream.prepare()) return fail(session, upstream.refusal);
+    if (!upstream.takes()) return fail(session, upstream.refusal);
     const place = session.reserve();
     publishOver(plane, call, kind, upstream, (text) => session.complete(place, text));
     return true;

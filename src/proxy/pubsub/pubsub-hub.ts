@@ -131,11 +131,11 @@ export class PubSubHub {
 
   /** The links at which a topic belongs by the map in force. */
   #homes(kind: TopicKind, name: string): PubSubLink[] {
-    const { groups, bySlot } = this.plane.slots.lane(0, 2);
+    const { groups, homes } = this.plane.slots.lane(0, 2);
     const everywhere = isKeyspaceChannel(name) || this.plane.config.subscribe_at === "all-groups";
     if (kind === PATTERN || (kind === CHANNEL && everywhere))
       return groups.map((upstream) => this.#linkTo(upstream.target));
-    return [this.#linkTo(bySlot[this.#slotOf(name)].target)];
+    return [this.#linkTo(homes[this.#slotOf(name)].target)];
   }
 
   #slotOf(name: string): number {
@@ -240,7 +240,7 @@ export class PubSubHub {
   /** As `receivers`, for PUBSUB NUMSUB and SHARDNUMSUB: without patterns, and at the channel's own group. */
   subscribers(kind: TopicKind, channel: string): Receivers {
     const own = this.#topics[kind].get(channel);
-    const { target } = this.plane.slots.lane(0, 2).bySlot[this.#slotOf(channel)];
+    const { target } = this.plane.slots.lane(0, 2).homes[this.#slotOf(channel)];
     return this.#count(own === undefined ? [] : [own], target.group);
   }
 
@@ -260,7 +260,7 @@ export class PubSubHub {
 
   /** The group at which a channel's messages are published. */
   groupOf(channel: string): string {
-    return this.plane.slots.lane(0, 2).bySlot[this.#slotOf(channel)].target.group;
+    return this.plane.slots.lane(0, 2).homes[this.#slotOf(channel)].target.group;
   }
 
   // ── life ────────────────────────────────────────────────────────────────────────────────────────────

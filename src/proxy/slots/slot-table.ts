@@ -2,11 +2,14 @@
  * The map in force, as the hot path wants it: slot → upstream, per lane.
  *
  *   apply(map) ─▶ for each lane: keep the upstreams whose server stays, make the new ones, retire the others
- *                   └─ a session that waits for a retired upstream takes no further request until it is
- *                   answered, so that
- *                      its commands to one slot keep their order across the change
- *              ─▶ `onSettled(map)` when all is answered that was owed for slots which changed hands: then
- *              the change may be acknowledged
+ *              ─▶ slots that are locked or moving get the gate in the hot path's table (lane.ts)
+ *              ─▶ sessions that wait for an upstream which slots have left take no further request until it
+ *                 has answered them, so that their commands to one slot keep their order across the change
+ *              ─▶ `onSettled(map)` when all is answered that was owed for slots which changed hands or were
+ *                 locked: then the change may be acknowledged
+ *
+ * What must end before the acknowledgement is counted in fences: requests on the shared and private
+ * connections of a server that slots have left, waits of blocked clients, keys that are being pulled.
  *
  * Invariant: a map is applied whole, between two loop turns; an older one is refused.
  */
@@ -16,25 +19,53 @@ import { type ClusterMap, parseAddress, supersedes, validateMap } from "../../to
 import type { DataPlane } from "../data-plane.ts";
 import { HOLD_DRAIN } from "../downstream/reply-queue.ts";
 import { Upstream } from "../upstream/upstream.ts";
-import type { Lane } from "./lane.ts";
+import type { Lane, LaneKind } from "./lane.ts";
+import { MoveHistory } from "./move-history.ts";
+import { SlotSampler } from "./slot-sampler.ts";
+import { homeOf, SLOT_LOCKED, SLOT_SERVING, SlotStates } from "./slot-states.ts";
 
 /** Databases that SELECT offers; Redis's default. */
 export const DATABASES = 16;
+
+/** What tells lanes of one database, protocol and stripe apart. */
+const LANE_KIND_KEYS: Readonly<Record<LaneKind, number>> = {
+  shared: 0,
+  noloop: 2 ** 40,
+  "noloop-broadcast": 2 ** 41,
+};
+
+/** Something that must end before the map counts as settled; to be called when it has. */
+export type FenceEnded = () => void;
 
 export class SlotTable {
   /** Slot count minus one. */
   mask = 0;
   map: ClusterMap | null = null;
+  /** Which slots are locked or moving by the map in force. */
+  states = new SlotStates(null);
+  readonly history = new MoveHistory();
+  readonly sampler: SlotSampler;
   readonly #plane: DataPlane;
   readonly #lanes = new Map<number, Lane>();
   readonly #retiring = new Set<Upstream>();
-  /** Upstreams that lost slots and still owe replies from before. */
+  /** What has begun before the map and has not ended. */
   #fences = 0;
+  /** All requests take the way over the dispatcher: a sample is being taken. */
+  #diverted = false;
+  /** Stands for every slot that the hot path must not use by itself. Never connects. */
+  #gate: Upstream | null = null;
+  /** As many as there are slots; for all lanes. */
+  #gates: Upstream[] | null = null;
   readonly #onSettled: (map: ClusterMap) => void;
 
   constructor(plane: DataPlane, onSettled: (map: ClusterMap) => void) {
     this.#plane = plane;
     this.#onSettled = onSettled;
+    this.sampler = new SlotSampler(plane.env.timers, {
+      divert: (diverted) => this.#divert(diverted),
+      requests: () => plane.requestCount,
+      atTurnEnd: (run) => plane.env.net.atTurnEnd(run),
+    });
   }
 
   /** @throws ShoalError STALE for an older map, INVALID_ARGUMENT for a wrong one */
@@ -48,20 +79,30 @@ export class SlotTable {
           `version ${current.version} of term ${current.term} is in force`,
       );
     }
+    const before = this.states;
     this.map = map;
     this.mask = map.slots - 1;
-    for (const lane of this.#lanes.values()) this.#fill(lane);
-    this.#settle();
+    this.states = new SlotStates(map);
+    this.history.apply(map);
+    this.#plane.acks.configure(map);
+    // Held until everybody has put up his fences: the first to end must not settle the map for the others.
+    const applied = this.fence();
+    for (const lane of this.#lanes.values()) this.#fill(lane, before);
+    this.#plane.moving.mapChanged(before);
+    applied();
   }
 
-  /** The lane for a database and a protocol. Only once a map is there. */
-  lane(database: number, protocol: Protocol): Lane {
-    const key = database * 2 + protocol - 2;
+  /**
+   * The lane for a database and a protocol, one of several while writes wait for replicas: `stripe` says
+   * which (acks/). Only once a map is there.
+   */
+  lane(database: number, protocol: Protocol, stripe = 0, kind: LaneKind = "shared"): Lane {
+    const key = (stripe * DATABASES + database) * 2 + protocol - 2 + LANE_KIND_KEYS[kind];
     let lane = this.#lanes.get(key);
     if (lane === undefined) {
-      lane = { database, protocol, bySlot: [], groups: [] };
+      lane = { database, protocol, kind, bySlot: [], homes: [], groups: [] };
       this.#lanes.set(key, lane);
-      this.#fill(lane);
+      this.#fill(lane, this.states);
     }
     return lane;
   }
@@ -77,7 +118,7 @@ export class SlotTable {
    * known here.
    */
   busyText(slot: number): string | null {
-    for (const lane of this.#lanes.values()) if (lane.bySlot[slot].busy) return lane.bySlot[slot].refusal;
+    for (const lane of this.#lanes.values()) if (lane.homes[slot].busy) return lane.homes[slot].refusal;
     return null;
   }
 
@@ -94,32 +135,67 @@ export class SlotTable {
     if (this.#retiring.size === 0 && this.#fences === 0 && this.map !== null) this.#onSettled(this.map);
   }
 
-  #fill(lane: Lane): void {
+  /** The map in force is not settled before the function that comes back has been called. */
+  fence(): FenceEnded {
+    this.#fences++;
+    let open = true;
+    return () => {
+      if (!open) return;
+      open = false;
+      this.#fences--;
+      this.#settle();
+    };
+  }
+
+  #fill(lane: Lane, before: SlotStates): void {
     const map = this.map as ClusterMap;
-    const before = new Map(
+    const unused = new Map(
       lane.groups.map((upstream) => [keyOf(upstream.target.group, upstream.target.address), upstream]),
     );
     lane.groups = map.groups.map((group) => {
       const key = keyOf(group.id, group.primary);
-      const kept = before.get(key);
-      before.delete(key);
-      return kept ?? this.#make(lane, group.id, group.primary);
+      const kept = unused.get(key);
+      if (kept === undefined || !this.#plane.acks.fits(kept))
+        return this.#make(lane, group.id, group.primary);
+      unused.delete(key);
+      return kept;
     });
     const byGroup = new Map(lane.groups.map((upstream) => [upstream.target.group, upstream]));
-    const bySlot: Upstream[] = Array.from({ length: map.slots });
+    const homes: Upstream[] = Array.from({ length: map.slots });
     for (const range of map.ranges)
-      bySlot.fill(byGroup.get(range.group) as Upstream, range.from, range.to + 1);
-    const losing = new Set(lane.bySlot.filter((old, slot) => old !== bySlot[slot]));
-    lane.bySlot = bySlot;
-    for (const upstream of losing) {
-      // Sessions whose slots change hands finish first what they have sent to the old place.
-      upstream.forEachWaiting((session) => session.hold(HOLD_DRAIN));
-      this.#awaitPending(upstream);
-    }
-    for (const upstream of before.values()) this.#retire(upstream);
+      homes.fill(byGroup.get(homeOf(range)) as Upstream, range.from, range.to + 1);
+    const left = lane.homes;
+    lane.homes = homes;
+    lane.bySlot = this.#gated(lane);
+    // Sessions whose slots change hands finish first what they have sent to the old place.
+    const losing = new Set(left.filter((old, slot) => old !== homes[slot]));
+    for (const upstream of losing) upstream.forEachWaiting((session) => session.hold(HOLD_DRAIN));
+    const locked = left.filter(
+      (_, slot) => this.states.of(slot) === SLOT_LOCKED && before.of(slot) !== SLOT_LOCKED,
+    );
+    for (const upstream of new Set([...losing, ...locked])) this.#awaitPending(upstream);
+    for (const upstream of unused.values()) this.#retire(upstream);
   }
 
-  /** The map is not settled before `upstream` has answered what it owes now. */
+  /** The homes, with the gate in the place of those that the hot path must not use by itself. */
+  #gated(lane: Lane): Upstream[] {
+    const { states } = this;
+    if (!states.unsettled && !this.#diverted) return lane.homes;
+    const { target } = lane.groups[0];
+    const gate = (this.#gate ??= new Upstream(this.#plane, { ...target, address: "" }, true));
+    if (this.#diverted) {
+      if (this.#gates?.length !== lane.homes.length) this.#gates = lane.homes.map(() => gate);
+      return this.#gates;
+    }
+    return lane.homes.map((home, slot) => (states.of(slot) === SLOT_SERVING ? home : gate));
+  }
+
+  #divert(diverted: boolean): void {
+    this.#diverted = diverted;
+    for (const lane of this.#lanes.values()) lane.bySlot = this.#gated(lane);
+  }
+
+  /** The map is not settled before `upstream`, and private connections to its server, have answered. */
   #awaitPending(upstream: Upstream): void {
     const ended = (): void => {
       this.#fences--;
@@ -134,11 +210,16 @@ export class SlotTable {
   #make(lane: Lane, group: string, address: string): Upstream {
     const { host, port } = parseAddress(address);
     const { database, protocol } = lane;
-    return new Upstream(this.#plane, { group, address, host, port, database, protocol }, true);
+    const target = { group, address, host, port, database, protocol };
+    const upstream = this.#plane.acks.makeUpstream(target, true);
+    upstream.heldByMap = this.map?.groups.some(({ id, held }) => id === group && held === true) ?? false;
+    return upstream;
   }
 
   #retire(upstream: Upstream): void {
     if (upstream.pending > 0) this.#retiring.add(upstream);
+    // Whoever waits at a server that gives no answers and has been replaced would wait for ever.
+    if (upstream.alive === false) this.#plane.privates.abandon(upstream.target.address);
     upstream.retire();
   }
 }

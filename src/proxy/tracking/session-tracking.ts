@@ -5,6 +5,7 @@ import type { DataPlane } from "../data-plane.ts";
 import { argument, type Call } from "../dispatch/call.ts";
 import type { KeyPositions } from "../../commands/key-positions.ts";
 import type { Session } from "../downstream/session.ts";
+import type { Lane, LaneKind } from "../slots/lane.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 
 /** The channel on which RESP2 clients listen for invalidations that are redirected to them. */
@@ -28,6 +29,12 @@ export class TrackingMode {
     this.redirect = redirect;
     this.prefixes = prefixes;
   }
+
+  /** With NOLOOP its requests need connections by which servers tell its writes from others'. */
+  get lane(): LaneKind {
+    if (!this.noLoop) return "shared";
+    return this.broadcast ? "noloop-broadcast" : "noloop";
+  }
 }
 
 /** One key that a queued command reads, or writes as a NOLOOP session. */
@@ -50,6 +57,10 @@ export class SessionTracking {
   caching: "yes" | "no" | null = null;
   /** The session that it redirects to was gone when it was to be told something. */
   brokenRedirect = false;
+  /** CLIENT TRACKING ON is answered: from here on nothing may be missed. */
+  started = false;
+  /** Lanes that the session has left while they still had something to say. */
+  readonly leaving = new Set<Lane>();
   readonly #plane: DataPlane;
   readonly #session: Session;
   /** The call that is being routed is a read that the client may keep. */
@@ -58,6 +69,10 @@ export class SessionTracking {
    * What the commands between MULTI and EXEC touch: they read when EXEC runs them, not when they are queued.
    */
   #queued: QueuedKey[] = [];
+  /** What the call writes that the other sessions of its lane are to be told, and the ways it takes. */
+  #written: string[] = [];
+  #ways: Upstream[] = [];
+  #wroteUnknown = false;
   #readSinceReset = false;
   #resetMs = Number.NEGATIVE_INFINITY;
 
@@ -78,6 +93,9 @@ export class SessionTracking {
     if (!kept && !(mode.noLoop && !reads)) return;
     const queued = this.#session.transaction !== null;
     this.#reading = kept && !queued;
+    // Which keys a script writes nobody knows. (With BCAST a server takes scripts for others.)
+    if (mode.lane === "noloop" && reads && (call.command.flags & c.FLAG_READONLY) === 0)
+      this.#wroteUnknown = true;
     for (let i = 0; i < found.count; i++) {
       const touched: QueuedKey = { key: argument(call, found.at[i]), reads: kept };
       if (queued) this.#queued.push(touched);
@@ -98,8 +116,10 @@ export class SessionTracking {
   #noteKey({ key, reads }: QueuedKey): void {
     const { tracking } = this.#plane;
     // Its own write: a server forgets that this client had read the key, and tells it nothing.
-    if (!reads) tracking.unnote(key, this);
-    else {
+    if (!reads) {
+      this.#written.push(key);
+      tracking.unnote(key, this);
+    } else {
       this.#readSinceReset = true;
       if (!this.mode.broadcast) tracking.note(key, this);
     }
@@ -107,15 +127,17 @@ export class SessionTracking {
 
   /** Right before the call's bytes go to `upstream`. */
   announce(upstream: Upstream): void {
-    if (this.#reading) this.#plane.tracking.announce(upstream, this.mode.broadcast);
+    if (this.mode.noLoop) this.#goes(upstream);
+    if (this.#reading) this.#plane.tracking.announce(upstream, this);
   }
 
   /** Right before a transaction goes to `upstream`: one word for all that it reads. */
   announceTransaction(upstream: Upstream): void {
     const queued = this.#queued;
     this.#queued = [];
+    if (this.mode.noLoop) this.#goes(upstream);
     for (const touched of queued) this.#noteKey(touched);
-    if (queued.some(({ reads }) => reads)) this.#plane.tracking.announce(upstream, this.mode.broadcast);
+    if (queued.some(({ reads }) => reads)) this.#plane.tracking.announce(upstream, this);
   }
 
   /** After a command: CLIENT CACHING was about one command, or one transaction. */
@@ -123,7 +145,57 @@ export class SessionTracking {
     this.#reading = false;
     if (this.#session.transaction !== null) return;
     this.#queued.length = 0;
+    if (this.mode.noLoop) this.#tellLane();
     if (!name.startsWith("client|")) this.caching = null;
+  }
+
+  #goes(upstream: Upstream): void {
+    if (!this.#session.lane.groups.includes(upstream)) return;
+    this.#plane.tracking.renew(upstream);
+    this.#ways.push(upstream);
+  }
+
+  /**
+   * The lane's other sessions hear of its writes from here: to their server all of the lane is one client.
+   */
+  #tellLane(): void {
+    const ways = this.#ways;
+    const keys = this.#wroteUnknown ? null : this.#written;
+    this.#ways = [];
+    this.#written = [];
+    this.#wroteUnknown = false;
+    if (ways.length === 0 || keys?.length === 0 || !this.#plane.tracking.sharesLane(this)) return;
+    let left = ways.length;
+    // Not before it has run everywhere: a read in between would bring the old value back.
+    const ended = (): void => {
+      if (--left === 0) this.#plane.tracking.tellLane(this, keys);
+    };
+    for (const upstream of ways) {
+      if (upstream.prepare()) upstream.afterPending(ended);
+      else ended();
+    }
+  }
+
+  get lane(): Lane {
+    return this.#session.lane;
+  }
+
+  /** SELECT, HELLO: the session uses another lane than `before`. */
+  laneChanged(before: Lane): void {
+    if (this.mode.noLoop && this.started) this.#plane.tracking.laneChanged(this, before);
+  }
+
+  /** Tells a BCAST client what of `keys` it has asked for; null: anything may have changed. */
+  broadcast(keys: readonly string[] | null): void {
+    if (keys === null) {
+      this.invalidate(null);
+      return;
+    }
+    // A message for each prefix, as a server sends them.
+    for (const prefix of this.mode.prefixes) {
+      const wanted = keys.filter((key) => key.startsWith(prefix));
+      if (wanted.length > 0) this.invalidate(wanted);
+    }
   }
 
   /** Tells the client that `keys` have changed; null: anything may have. */
@@ -141,6 +213,8 @@ export class SessionTracking {
   }
 
   #isRepeated(): boolean {
+    // What a broadcast client keeps may have been read over another connection.
+    if (this.mode.broadcast) return false;
     const nowMs = this.#plane.env.clock.nowMs();
     if (!this.#readSinceReset && nowMs - this.#resetMs < REPEATED_MS_MAX) return true;
     this.#readSinceReset = false;

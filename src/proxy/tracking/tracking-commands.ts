@@ -109,8 +109,11 @@ function tracking(plane: DataPlane, call: Call): boolean {
 function startIfPeersKnow(plane: DataPlane, session: Session, mode: TrackingMode, place: Request): void {
   session.hold(HOLD_WAIT);
   void plane.peers.ask({ kind: "invalidate", id: mode.redirect, keys: [] }).then((answers) => {
-    if (!session.closed && answers.some((each) => each === 1)) start(plane, session, mode, place);
-    else session.complete(place, errorReply(NO_TARGET));
+    if (!session.closed && answers.some((each) => each === 1)) {
+      start(plane, session, mode, place);
+      return;
+    }
+    session.complete(place, errorReply(NO_TARGET));
     session.release(HOLD_WAIT);
   });
 }
@@ -119,20 +122,30 @@ function start(plane: DataPlane, session: Session, mode: TrackingMode, place: Re
   const before = session.tracking;
   const next = new SessionTracking(plane, session, mode);
   session.setTracking(next);
+  session.setLane(session.lane.database, session.lane.protocol);
+  // What is read now could not be vouched for.
+  session.hold(HOLD_WAIT);
   plane.tracking.add(next, () => {
+    next.started = true;
     if (before !== null) {
-      if (!session.closed) for (const key of before.keys) plane.tracking.note(key, next);
+      if (before.mode.lane === mode.lane)
+        for (const key of session.closed ? [] : before.keys) plane.tracking.note(key, next);
+      // Nobody tells the new lane what changes of that which was read over the old one.
+      else if (before.keys.size > 0) next.invalidate(null);
       plane.tracking.remove(before);
     }
     session.complete(place, OK);
+    session.release(HOLD_WAIT);
   });
 }
 
 /** Ends a session's tracking. */
 export function endTracking(plane: DataPlane, session: Session): void {
   if (session.tracking === null) return;
+  const { mode } = session.tracking;
   plane.tracking.remove(session.tracking);
   session.setTracking(null);
+  if (mode.lane !== "shared") session.setLane(session.lane.database, session.lane.protocol);
 }
 
 function caching(_plane: DataPlane, call: Call): boolean {

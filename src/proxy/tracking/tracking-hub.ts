@@ -16,7 +16,9 @@
 import { bulk } from "../../resp/reply-writer.ts";
 import type { DataPlane } from "../data-plane.ts";
 import type { ReplyOwner } from "../request.ts";
+import type { Lane } from "../slots/lane.ts";
 import type { Upstream } from "../upstream/upstream.ts";
+import { NoLoopLinks } from "./no-loop-links.ts";
 import type { SessionTracking } from "./session-tracking.ts";
 import { TrackingSink } from "./tracking-sink.ts";
 
@@ -32,10 +34,21 @@ export class TrackingHub {
   readonly #byKey = new Map<string, Set<SessionTracking>>();
   /** By server address, and apart for broadcast. */
   readonly #sinks = new Map<string, TrackingSink>();
+  readonly #links: NoLoopLinks;
   #waiting: (() => void)[] = [];
+  #keysMax = TRACKED_KEYS_MAX;
 
   constructor(plane: DataPlane) {
     this.#plane = plane;
+    this.#links = new NoLoopLinks(plane, {
+      onInvalidate: (keys, lane) => this.#tell(keys, lane, (each) => isOf(each, lane)),
+      barrier: (address, run) => {
+        const sink = this.#sinks.get(sinkKey(address, true));
+        if (sink === undefined) run();
+        else sink.barrier(run);
+      },
+      onSettled: () => this.#lookAgain(),
+    });
   }
 
   /**
@@ -44,8 +57,8 @@ export class TrackingHub {
    */
   add(tracking: SessionTracking, done: () => void): void {
     this.#sessions.add(tracking);
-    this.#makeSinks(tracking.mode.broadcast);
-    if (this.#settled(tracking.mode.broadcast)) {
+    this.#makeNeeded(tracking);
+    if (this.#settled(tracking)) {
       done();
       return;
     }
@@ -58,7 +71,7 @@ export class TrackingHub {
     const timer = this.#plane.env.timers.after(SINK_TIMEOUT_MS, end);
     const look = (): void => {
       if (!pending) return;
-      if (this.#settled(tracking.mode.broadcast)) end();
+      if (this.#settled(tracking)) end();
       else this.#waiting.push(look);
     };
     this.#waiting.push(look);
@@ -67,9 +80,20 @@ export class TrackingHub {
   remove(tracking: SessionTracking): void {
     if (!this.#sessions.delete(tracking)) return;
     for (const key of tracking.keys) this.#forget(key, tracking);
+    this.#keepUsedLinks();
     if (this.#sessions.size > 0) return;
     for (const sink of this.#sinks.values()) sink.close();
     this.#sinks.clear();
+  }
+
+  /** Sessions that track. */
+  get count(): number {
+    return this.#sessions.size;
+  }
+
+  /** Prefixes that BCAST sessions have asked for. */
+  get prefixCount(): number {
+    return new Set([...this.#sessions].flatMap(({ mode }) => (mode.broadcast ? mode.prefixes : []))).size;
   }
 
   /** `tracking` has read `key` and is to be told when it changes. */
@@ -81,7 +105,13 @@ export class TrackingHub {
     }
     sessions.add(tracking);
     tracking.keys.add(key);
-    if (this.#byKey.size > TRACKED_KEYS_MAX) this.#invalidate(this.#byKey.keys().next().value as string);
+    if (this.#byKey.size > this.#keysMax) this.#makeRoom();
+  }
+
+  /** How many keys are remembered from now on, at most; 0: as many as ever (tracking-table-max-keys). */
+  limitKeys(count: number): void {
+    this.#keysMax = count > 0 ? Math.min(count, TRACKED_KEYS_MAX) : TRACKED_KEYS_MAX;
+    this.#makeRoom();
   }
 
   unnote(key: string, tracking: SessionTracking): void {
@@ -91,21 +121,26 @@ export class TrackingHub {
 
   /**
    * The next request over `upstream` is a read that its client may keep: tells the server so, right before
-   * it. With
-   * `broadcast` the server tells all changes anyway.
+   * it. With BCAST the server tells all changes anyway.
    */
-  announce(upstream: Upstream, broadcast: boolean): void {
-    const sink = this.#sinks.get(sinkKey(upstream.target.address, broadcast));
+  announce(upstream: Upstream, { mode, lane }: SessionTracking): void {
+    const { address } = upstream.target;
+    const ownSink = mode.lane === "noloop";
+    const sink = ownSink
+      ? this.#links.sink(lane, address)
+      : this.#sinks.get(sinkKey(address, mode.broadcast));
     if (sink === undefined || sink.clientId === "") {
       // Nobody will tell what changes: what is read now must not be kept.
       this.#plane.env.net.atTurnEnd(() => this.invalidateAll());
       return;
     }
-    if (broadcast) return;
+    if (mode.broadcast) return;
     const { clientId } = sink;
     if (upstream.trackedBy !== clientId) {
       if (upstream.trackedBy !== "") this.#say(upstream, clientId, "CLIENT", "TRACKING", "OFF");
-      this.#say(upstream, clientId, "CLIENT", "TRACKING", "ON", "REDIRECT", clientId, "OPTIN");
+      // Connections of a session's own are lent to others next, whose writes must be told.
+      const noLoop = ownSink && lane.groups.includes(upstream) ? ["NOLOOP"] : [];
+      this.#say(upstream, clientId, "CLIENT", "TRACKING", "ON", "REDIRECT", clientId, "OPTIN", ...noLoop);
       upstream.trackedBy = clientId;
     }
     this.#say(upstream, clientId, "CLIENT", "CACHING", "YES");
@@ -131,6 +166,39 @@ export class TrackingHub {
     }
   }
 
+  /**
+   * A session has come from one lane to another: sees to what tells it of others' writes only. What the old
+   * lane's links were about to say it still hears; what it has read over the old lane nobody vouches for.
+   */
+  laneChanged(tracking: SessionTracking, before: Lane): void {
+    this.#links.use(tracking.lane);
+    if (!tracking.mode.broadcast) {
+      if (tracking.keys.size > 0) this.#forgetAllOf(tracking);
+      return;
+    }
+    tracking.leaving.add(before);
+    this.#links.barrier(before, () => {
+      tracking.leaving.delete(before);
+      this.#keepUsedLinks();
+    });
+  }
+
+  /** Before a request over a lane of its own. */
+  renew(upstream: Upstream): void {
+    this.#links.renew(upstream);
+  }
+
+  /** Whether other sessions are on the lane of a NOLOOP session. */
+  sharesLane(writer: SessionTracking): boolean {
+    for (const each of this.#sessions) if (each !== writer && isOf(each, writer.lane)) return true;
+    return false;
+  }
+
+  /** `writer` has changed `keys`: tells the others of its lane. */
+  tellLane(writer: SessionTracking, keys: readonly string[] | null): void {
+    this.#tell(keys, writer.lane, (each) => each !== writer && isOf(each, writer.lane));
+  }
+
   /** Servers, or what they serve, have changed. */
   mapChanged(): void {
     if (this.#sessions.size === 0) return;
@@ -140,11 +208,21 @@ export class TrackingHub {
       sink.close();
       this.#sinks.delete(key);
     }
-    const modes = new Set([...this.#sessions].map((tracking) => tracking.mode.broadcast));
-    for (const broadcast of modes) this.#makeSinks(broadcast);
+    this.#keepUsedLinks();
+    for (const tracking of this.#sessions) this.#makeNeeded(tracking);
     this.invalidateAll();
     // Those that wait for a server which is no longer in the map wait no more.
     this.#lookAgain();
+  }
+
+  #keepUsedLinks(): void {
+    const lanes = [...this.#sessions].flatMap(({ lane, leaving }) => [lane, ...leaving]);
+    this.#links.keep(new Set(lanes));
+  }
+
+  #makeNeeded({ mode, lane }: SessionTracking): void {
+    if (mode.lane !== "noloop") this.#makeSinks(mode.broadcast);
+    if (mode.lane !== "shared") this.#links.use(lane);
   }
 
   #makeSinks(broadcast: boolean): void {
@@ -157,7 +235,10 @@ export class TrackingHub {
           if (again) this.invalidateAll();
           this.#lookAgain();
         },
-        onInvalidate: (keys) => this.#invalidated(keys, broadcast),
+        onInvalidate: (keys) => {
+          if (broadcast) this.#tellBroadcast(keys, (each) => this.#heeds(each, upstream));
+          else this.#tellReaders(keys, ({ mode }) => mode.lane === "shared");
+        },
         onLost: () => {
           this.invalidateAll();
           this.#lookAgain();
@@ -168,9 +249,11 @@ export class TrackingHub {
   }
 
   /** Whether each server's sink is there, or known not to be. */
-  #settled(broadcast: boolean): boolean {
+  #settled({ mode, lane }: SessionTracking): boolean {
+    if (mode.lane !== "shared" && !this.#links.settled(lane)) return false;
+    if (mode.lane === "noloop") return true;
     return this.#plane.slots.lane(0, 3).groups.every(({ target }) => {
-      const sink = this.#sinks.get(sinkKey(target.address, broadcast));
+      const sink = this.#sinks.get(sinkKey(target.address, mode.broadcast));
       return sink !== undefined && (sink.clientId !== "" || sink.down);
     });
   }
@@ -181,39 +264,74 @@ export class TrackingHub {
     for (const look of waiting) look();
   }
 
-  #invalidated(keys: readonly string[] | null, broadcast: boolean): void {
-    if (keys === null) {
-      this.invalidateAll();
-      return;
-    }
-    if (!broadcast) {
-      for (const key of keys) this.#invalidate(key);
+  /** Whether a session is told what the BCAST sink of a server says, and not by a link of its own. */
+  #heeds({ mode, lane }: SessionTracking, { target }: Upstream): boolean {
+    return mode.lane === "shared" || !this.#links.stands(lane, target.address);
+  }
+
+  #tell(keys: readonly string[] | null, lane: Lane, concerns: Concerns): void {
+    if (lane.kind === "noloop") this.#tellReaders(keys, concerns);
+    else this.#tellBroadcast(keys, concerns);
+  }
+
+  #tellBroadcast(keys: readonly string[] | null, concerns: Concerns): void {
+    for (const tracking of this.#sessions)
+      if (tracking.mode.broadcast && tracking.started && concerns(tracking)) tracking.broadcast(keys);
+  }
+
+  #tellReaders(keys: readonly string[] | null, concerns: Concerns): void {
+    if (keys !== null) {
+      for (const key of keys) this.#invalidate(key, concerns);
       return;
     }
     for (const tracking of this.#sessions) {
-      if (!tracking.mode.broadcast) continue;
-      // A message for each prefix, as a server sends them.
-      for (const prefix of tracking.mode.prefixes) {
-        const wanted = keys.filter((key) => key.startsWith(prefix));
-        if (wanted.length > 0) tracking.invalidate(wanted);
-      }
+      if (!tracking.mode.broadcast && concerns(tracking)) this.#forgetAllOf(tracking);
     }
   }
 
-  #invalidate(key: string): void {
+  #makeRoom(): void {
+    const { size } = this.#byKey;
+    const surplus = [...take(this.#byKey.keys(), size - this.#keysMax)];
+    for (const key of surplus) this.#invalidate(key, () => true);
+  }
+
+  #forgetAllOf(tracking: SessionTracking): void {
+    for (const key of tracking.keys) this.#forget(key, tracking);
+    tracking.keys.clear();
+    tracking.invalidate(null);
+  }
+
+  #invalidate(key: string, concerns: Concerns): void {
     const sessions = this.#byKey.get(key);
     if (sessions === undefined) return;
-    this.#byKey.delete(key);
     for (const tracking of sessions) {
+      if (!concerns(tracking)) continue;
+      sessions.delete(tracking);
       tracking.keys.delete(key);
       tracking.invalidate([key]);
     }
+    if (sessions.size === 0) this.#byKey.delete(key);
   }
 
   #forget(key: string, tracking: SessionTracking): void {
     const sessions = this.#byKey.get(key);
     if (sessions?.delete(tracking) === true && sessions.size === 0) this.#byKey.delete(key);
   }
+}
+
+function* take<T>(values: Iterable<T>, count: number): Generator<T> {
+  let left = count;
+  for (const value of values) {
+    if (left-- <= 0) return;
+    yield value;
+  }
+}
+
+/** Whether a session is one of those that are told. */
+type Concerns = (tracking: SessionTracking) => boolean;
+
+function isOf({ mode, lane, leaving }: SessionTracking, of: Lane): boolean {
+  return mode.lane !== "shared" && (lane === of || leaving.has(of));
 }
 
 function sinkKey(address: string, broadcast: boolean): string {

@@ -34,6 +34,11 @@ export interface SinkEvents {
   onLost(): void;
 }
 
+interface Greeting {
+  readonly said: string;
+  readonly answered: (() => void) | null;
+}
+
 export class TrackingSink implements ConnectionHandler {
   readonly target: UpstreamTarget;
   readonly broadcast: boolean;
@@ -47,7 +52,7 @@ export class TrackingSink implements ConnectionHandler {
   readonly #scanner = new ReplyScanner();
   readonly #input = new RequestInput();
   #connection: Connection | null = null;
-  #greetings: string[] = [];
+  #greetings: Greeting[] = [];
   #closed = false;
   #again = false;
   #beat: Timer | null = null;
@@ -62,8 +67,15 @@ export class TrackingSink implements ConnectionHandler {
     this.#connect();
   }
 
+  /** Calls `run` when everything has come that the server had to say until now, or it will never come. */
+  barrier(run: () => void): void {
+    if (this.clientId === "") run();
+    else this.#say(["PING"], run);
+  }
+
   close(): void {
     this.#closed = true;
+    for (const { answered } of this.#greetings.splice(0)) answered?.();
     this.#beat?.cancel();
     this.#backoff.cancel();
     this.#connection?.close();
@@ -103,10 +115,10 @@ export class TrackingSink implements ConnectionHandler {
     const { server_username: user, server_password: password } = this.#plane.config;
     this.#greetings = [];
     this.#connection = this.#plane.env.net.connect(host, port, this);
-    if (password !== "") this.#say("AUTH", ...(user === "" ? [password] : [user, password]));
-    this.#say("HELLO", "3");
-    if (this.broadcast) this.#say("CLIENT", "TRACKING", "ON", "BCAST");
-    this.#say("CLIENT", "ID");
+    if (password !== "") this.#say(["AUTH", ...(user === "" ? [password] : [user, password])]);
+    this.#say(["HELLO", "3"]);
+    if (this.broadcast) this.#say(["CLIENT", "TRACKING", "ON", "BCAST"]);
+    this.#say(["CLIENT", "ID"]);
     this.#sinceMs = this.#plane.env.clock.nowMs();
     this.#beat = this.#plane.env.timers.every(BEAT_MS, () => this.#check());
   }
@@ -116,19 +128,22 @@ export class TrackingSink implements ConnectionHandler {
     const nowMs = this.#plane.env.clock.nowMs();
     if (this.#greetings.length === 0) {
       this.#sinceMs = nowMs;
-      this.#say("PING");
+      this.#say(["PING"]);
     } else if (nowMs - this.#sinceMs > this.#plane.config.server_timeout_ms) this.#lost("no answer");
   }
 
-  #say(...words: string[]): void {
-    this.#greetings.push(words.join(" "));
+  #say(words: readonly string[], answered: (() => void) | null = null): void {
+    this.#greetings.push({ said: words.slice(0, 2).join(" "), answered });
     const { output } = this.#connection as Connection;
     output.appendLatin1(`*${words.length}\r\n${words.map(bulk).join("")}`);
     this.#connection?.flushSoon();
   }
 
   #greeted(reply: unknown): void {
-    const said = this.#greetings.shift();
+    const greeting = this.#greetings.shift();
+    if (greeting === undefined) return;
+    const { said, answered } = greeting;
+    answered?.();
     if (reply instanceof ReplyError) {
       this.#lost(`the server refused ${said}: ${reply.text}`);
       return;
@@ -155,6 +170,7 @@ export class TrackingSink implements ConnectionHandler {
     this.clientId = "";
     this.down = true;
     this.#plane.env.log.warn("tracking lost", { server: this.target.address, reason });
+    for (const { answered } of this.#greetings.splice(0)) answered?.();
     this.#events.onLost();
     this.#backoff.schedule(() => this.#connect());
   }

@@ -3,7 +3,7 @@
  *
  *   owes replies, none comes ─▶ PING over another connection ─┬─ -BUSY: it lives, and says so to everybody
  *   but the script
- *                                                             ├─ +PONG: it is only slow
+ *                                                             ├─ +PONG: it is there, only slow
  *                                                             └─ nothing: the progress watch will find it
  *                                                             hung
  *
@@ -19,18 +19,25 @@ import type { Upstream } from "./upstream.ts";
 
 const BUSY = "-BUSY ";
 
+/** What a probe finds. */
+export interface ProbeFindings {
+  /** The server's words, without "-" and line end. */
+  busy(text: string): void;
+  /** The server answers, whatever the shared connection waits for. */
+  alive(): void;
+}
+
 export class BusyProbe implements ReplyOwner {
   readonly #plane: DataPlane;
   readonly #target: UpstreamTarget;
-  readonly #onBusy: (text: string) => void;
+  readonly #findings: ProbeFindings;
   #asked: Upstream | null = null;
 
-  /** `onBusy` gets the server's words, without "-" and line end. */
-  constructor(plane: DataPlane, like: UpstreamTarget, onBusy: (text: string) => void) {
+  constructor(plane: DataPlane, like: UpstreamTarget, findings: ProbeFindings) {
     this.#plane = plane;
     // Database 0 and RESP2: a busy server takes no SELECT.
     this.#target = { ...like, database: 0, protocol: 2 };
-    this.#onBusy = onBusy;
+    this.#findings = findings;
   }
 
   /** Asks, unless an answer is still to come. */
@@ -59,7 +66,8 @@ export class BusyProbe implements ReplyOwner {
     upstream.patient = false;
     upstream.whenIdle(() => this.#plane.privates.give(upstream));
     const text = readLatin1(bytes, start, end - 2);
-    if (text.startsWith(BUSY)) this.#onBusy(text.slice(1));
+    if (text.startsWith(BUSY)) this.#findings.busy(text.slice(1));
+    else this.#findings.alive();
   }
 
   onFailure(): void {

@@ -2,8 +2,8 @@
  * What the proxy says first on a server connection: who it is, in which protocol it wants to be answered,
  * which database.
  *
- *   [AUTH] ─▶ [HELLO 3] ─▶ [SELECT n] ─▶ PING          all sent at once; the reply to PING says that the
- *   server serves
+ *   [AUTH] ─▶ [HELLO 3] ─▶ [SELECT n] ─▶ [ROLE] ─▶ PING          all sent at once; the reply to PING says
+ *   that the server serves
  *
  * Requests of clients stand right behind it in the same queue. PING comes last even if nothing else is
  * needed, because a connection to a stopped process opens all the same: only a reply shows life.
@@ -23,9 +23,14 @@ export interface UpstreamTarget {
   readonly port: number;
   readonly database: number;
   readonly protocol: Protocol;
+  /** Whether it matters that the server is a primary: not to those who read from replicas. */
+  readonly anyRole?: boolean;
 }
 
 const ERROR = 45;
+const ARRAY = 42;
+/** How ROLE answers at a replica, after the array's header. */
+const REPLICA = "$5\r\nslave";
 /** Longest piece of a server's error that is passed on. */
 const ERROR_TEXT_MAX = 200;
 
@@ -37,15 +42,19 @@ export class Handshake implements ReplyOwner {
     this.#upstream = upstream;
   }
 
-  /** Queues the whole handshake on the upstream's new connection. */
-  start(config: ProxyConfig, isPrivate: boolean): void {
-    const { database, protocol } = this.#upstream.target;
+  /**
+   * Queues the whole handshake on the upstream's new connection. `again`: it was lost before. A primary that
+   * comes back as a replica is none any more: the map will name the new one, and until then nothing is sent.
+   */
+  start(config: ProxyConfig, isPrivate: boolean, again: boolean): void {
+    const { database, protocol, anyRole = false } = this.#upstream.target;
     const { server_username: user, server_password: password } = config;
     if (password !== "") this.#step("AUTH", ...(user === "" ? [password] : [user, password]));
     if (protocol === 3) this.#step("HELLO", "3");
     if (database !== 0) this.#step("SELECT", String(database));
     // To be able to end a wait of this connection, its name at the server must be known.
     if (isPrivate) this.#step("CLIENT", "ID");
+    if (again && !anyRole) this.#step("ROLE");
     this.#step("PING");
     this.#upstream.flushSoon();
   }
@@ -60,6 +69,13 @@ export class Handshake implements ReplyOwner {
   onReply(request: Request, bytes: Bytes, start: number, end: number): void {
     const last = request.part === this.#steps.length - 1;
     const isId = this.#steps[request.part] === "CLIENT";
+    if (this.#steps[request.part] === "ROLE") {
+      // Whoever may not ask, or asks a server that does not know ROLE, is not told.
+      const head = bytes.indexOf(10, start) + 1;
+      const role = bytes[start] === ARRAY ? readLatin1(bytes, head, head + REPLICA.length) : "";
+      if (role === REPLICA) this.#upstream.handshakeFailed("it is a replica now");
+      return;
+    }
     // A server that is busy with a script does not say the id, and yet takes the SCRIPT KILL that comes next.
     if (bytes[start] === ERROR && !isId) {
       const text = readLatin1(bytes, start + 1, Math.min(end - 2, start + ERROR_TEXT_MAX));

@@ -36,13 +36,14 @@ export class LargeReply {
   #block: Block | null = null;
   #length = 0;
 
-  constructor(plane: DataPlane, request: Request, scanner: ReplyScanner) {
+  /** `collects`: it is kept to the end, even if it is the client's turn. */
+  constructor(plane: DataPlane, request: Request, scanner: ReplyScanner, collects: boolean) {
     this.#plane = plane;
     this.request = request;
     this.#scanner = scanner;
     const { session } = request;
     if (request.kind === KIND_PLAIN)
-      this.#sink = session === null ? "nobody" : session.head === request ? "client" : "block";
+      this.#sink = session === null ? "nobody" : session.head === request && !collects ? "client" : "block";
     else this.#sink = request.owner === null ? "nobody" : "block";
     this.#remaining = 1;
   }
@@ -99,11 +100,24 @@ export class LargeReply {
     } else if (request.kind === KIND_PLAIN && session !== null && block !== null) {
       session.keepBlock(request, block, this.#length);
     } else {
-      if (request.owner !== null && block !== null)
-        request.owner.onReply(request, block.bytes, 0, this.#length);
-      if (block !== null) plane.env.net.blocks.give(block);
+      if (block !== null) this.#handOver(block);
       plane.requests.give(request);
     }
+  }
+
+  #handOver(block: Block): void {
+    const { request } = this;
+    const { owner } = request;
+    if (owner?.onBlock?.(request, block, this.#length) === true) return;
+    owner?.onReply(request, block.bytes, 0, this.#length);
+    this.#plane.env.net.blocks.give(block);
+  }
+
+  /** Instead of `finish`: what was collected, which changes hands. Null when it was dropped. */
+  takeCollected(): { readonly block: Block; readonly length: number } | null {
+    const block = this.#block;
+    this.#block = null;
+    return block === null ? null : { block, length: this.#length };
   }
 
   /** The server is gone in the middle: a client that has half a reply can't be told, only cut off. */

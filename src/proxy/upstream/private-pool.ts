@@ -7,7 +7,7 @@
  */
 import type { DataPlane } from "../data-plane.ts";
 import type { UpstreamTarget } from "./handshake.ts";
-import { Upstream } from "./upstream.ts";
+import type { Upstream } from "./upstream.ts";
 
 /** Private connections that one worker has open at a time. */
 const PRIVATE_CONNECTIONS_MAX = 10_000;
@@ -42,11 +42,11 @@ export class PrivatePool {
     if (this.full) return null;
     const idle = this.#idle.get(keyOf(target));
     let upstream = idle?.pop();
-    while (upstream !== undefined && upstream.state !== "ready") {
+    while (upstream !== undefined && !(upstream.state === "ready" && this.#plane.acks.fits(upstream))) {
       upstream.close();
       upstream = idle?.pop();
     }
-    upstream ??= new Upstream(this.#plane, target, false);
+    upstream ??= this.#plane.acks.makeUpstream(target, false);
     if (!upstream.prepare()) return null;
     this.#used.add(upstream);
     return upstream;
@@ -74,12 +74,17 @@ export class PrivatePool {
     return count;
   }
 
-  #returned(upstream: Upstream): void {
-    this.#used.delete(upstream);
+  /** What was under way over `upstream` has ended, but it stays with its session: it watches keys. */
+  answered(upstream: Upstream): void {
     const runs = this.#awaited.get(upstream);
     if (runs === undefined) return;
     this.#awaited.delete(upstream);
     for (const run of runs) run();
+  }
+
+  #returned(upstream: Upstream): void {
+    this.#used.delete(upstream);
+    this.answered(upstream);
   }
 
   give(upstream: Upstream): void {
@@ -93,9 +98,15 @@ export class PrivatePool {
     else upstream.close();
   }
 
-  discard(upstream: Upstream): void {
+  /** `why`: the error for what is owed, when more is known than that the connection was closed. */
+  discard(upstream: Upstream, why = ""): void {
     this.#returned(upstream);
-    upstream.close();
+    upstream.close(why);
+  }
+
+  /** Closes the connections in use to a server that is given up; what they owe fails. */
+  abandon(address: string): void {
+    for (const upstream of this.#used) if (upstream.target.address === address) upstream.close();
   }
 
   /** For the watch over hung servers. */

@@ -16,6 +16,8 @@ import { KIND_OWNED, KIND_PLAIN, type ReplyOwner, type Request } from "../reques
 export abstract class UpstreamQueue {
   /** Requests whose replies have not come. */
   pending = 0;
+  /** Free for who cuts a call by server: which piece is this one's. */
+  piece = 0;
   protected connection: Connection | null = null;
   /**
    * Where requests are appended: the connection's own output or, before the handshake is answered, `held`.
@@ -51,6 +53,15 @@ export abstract class UpstreamQueue {
     this.enqueue(request);
     return request;
   }
+
+  /**
+   * As `beginFor`, for a request whose bytes come over several turns; `endStream` follows the last of them.
+   */
+  beginStream(session: Session): Request {
+    return this.beginFor(session);
+  }
+
+  endStream(): void {}
 
   /** Calls `visit` for each session that waits for a reply of this server. */
   forEachWaiting(visit: (session: Session) => void): void {

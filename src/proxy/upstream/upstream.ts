@@ -1,41 +1,35 @@
 /**
  * The worker's shared connection to one server, for one database and one protocol.
  *
- *   send ─▶ output queue ─▶ (one send per turn) ─▶ server ─▶ onData ─▶ scan ─▶ the head of the queue gets it
- *           └▶ tail of the queue                            head of the queue ─▶ its session, or its owner
+ *   send ─▶ output queue ─▶ (one send per turn) ─▶ server ─▶ upstream-replies.ts ─▶ the head of the queue
+ *           └▶ tail of the queue                             head of the queue ─▶ its session, or its owner
  *
  *   idle ─first request─▶ connecting ─handshake answered─▶ ready
  *                             │                              │ closed, hung, broken bytes
  *                             └───────── refused ────────────┴──▶ waiting ─(back-off)─▶ retrying ─▶ ready
  *
- * idle, connecting, ready take requests (in `connecting` they wait here until the handshake is answered: a
- * server that refused SELECT or AUTH would run them all the same, in the wrong database or as the wrong
- * user); waiting and retrying refuse them at once, so that a dead server costs its clients an error and not
- * a wait. A hung server looks like a busy one until `server_timeout_ms` has passed without a byte from it
- * while it owes replies: then it is treated as dead. That is the bound for clients which use it; clients of
- * other groups never wait for it, because nothing here waits.
+ * Only `ready` is `open`: clients' requests wait in their sessions until then (holding/), so that nothing
+ * stands in a queue that could break, and a server that refused SELECT or AUTH never runs them in the wrong
+ * database or as the wrong user. What the proxy asks for itself may be sent in `connecting` too, where it
+ * waits for the handshake (`prepare`). A hung server looks like a busy one until `server_timeout_ms` has
+ * passed without a byte from it while it owes replies: then it is treated as dead. Clients of other groups
+ * never wait for it, because nothing here waits.
  *
  * Invariants: the queue holds exactly the requests whose replies have not come; each reply belongs to the
  * queue's head; after anything unexpected the connection is closed, because replies could no longer be
  * matched (loss-modes L16). Nothing that may have been delivered is ever sent again (L12).
  */
-import type { Block } from "../../base/block-pool.ts";
 import type { Bytes } from "../../base/bytes.ts";
 import { OutputQueue } from "../../base/output-queue.ts";
 import type { Connection, ConnectionHandler } from "../../env/net.ts";
-import { ReplyScanner } from "../../resp/reply-scanner.ts";
 import type { DataPlane } from "../data-plane.ts";
 import type { Session } from "../downstream/session.ts";
 import type { Request } from "../request.ts";
 import { Backoff } from "./backoff.ts";
 import { BusyProbe } from "./busy-probe.ts";
 import { Handshake, type UpstreamTarget } from "./handshake.ts";
-import { ProgressWatch } from "./progress-watch.ts";
-import { LARGE_BROKEN, LargeReply } from "./large-reply.ts";
-import { UpstreamQueue } from "./upstream-queue.ts";
+import { UpstreamReplies } from "./upstream-replies.ts";
 
-/** The start of a reply that has not come whole: kept up to this length, above it goes on as a LargeReply. */
-const REST_BYTES_MAX = 16 << 10;
 /**
  * Requests that are larger than this are handed to the output queue as blocks instead of being copied, if
  * they can be.
@@ -45,16 +39,22 @@ export const ADOPT_BYTES_MIN = 16 << 10;
 const OUTPUT_BYTES_MAX = 256 << 20;
 /** First block of what waits for a handshake. */
 const HELD_BLOCK_BYTES = 16 << 10;
-/** RESP3's out-of-band data: no reply to anything. */
-const PUSH = 62;
+/** Without a byte for so long while it owes replies, a server counts as wedged for the controllers. */
+const WEDGED_MS = 1000;
+/** An idle server that has not answered for so long, the last PING included, is not vouched for. */
+const QUIET_MS_MAX = 1.5 * WEDGED_MS;
 
 export type UpstreamState = "idle" | "connecting" | "ready" | "waiting" | "retrying" | "closed";
 
-export class Upstream extends UpstreamQueue implements ConnectionHandler {
+export class Upstream extends UpstreamReplies implements ConnectionHandler {
   readonly target: UpstreamTarget;
   state: UpstreamState = "idle";
   /** Whether `send` may be called: the one thing that the hot path asks. */
   open = false;
+  /**
+   * The map holds the group's requests: a switchover. Keys' requests meet the gate of their slot (slots/).
+   */
+  heldByMap = false;
   /** The server may take its time: it waits on a client's behalf. */
   patient = false;
   /** This connection's id at the server; "" until it is known, and on shared connections. */
@@ -66,18 +66,17 @@ export class Upstream extends UpstreamQueue implements ConnectionHandler {
   /** Whether this connection's server has its functions; see dispatch/function-repair.ts. */
   functions: "unknown" | "counted" | "checked" = "unknown";
   readonly #reconnects: boolean;
-  readonly #scanner = new ReplyScanner();
   readonly #backoff: Backoff;
-  #rest: Block | null = null;
-  #restLength = 0;
-  #large: LargeReply | null = null;
   #lastError = "";
-  readonly #watch = new ProgressWatch();
   readonly #probe: BusyProbe;
+  /** The progress that was seen at the last `ping`. */
+  #pingedAt = -1;
   /** What the server says while a script keeps it from all else; null when none does. */
   #busy: string | null = null;
   /** Told to close when nothing is owed any more. */
   #retired = false;
+  /** More bytes wait to be sent than may. */
+  #overfull = false;
 
   /**
    * `reconnects`: whether a lost connection is tried again; those that one session has for itself are not.
@@ -87,7 +86,10 @@ export class Upstream extends UpstreamQueue implements ConnectionHandler {
     this.target = target;
     this.#reconnects = reconnects;
     this.#backoff = new Backoff(plane.env, plane.config);
-    this.#probe = new BusyProbe(plane, target, (text) => this.#setBusy(text));
+    this.#probe = new BusyProbe(plane, target, {
+      busy: (text) => this.#setBusy(text),
+      alive: () => this.watch.vouch(),
+    });
   }
 
   /**
@@ -105,25 +107,33 @@ export class Upstream extends UpstreamQueue implements ConnectionHandler {
     if (end - start >= ADOPT_BYTES_MIN) this.appendLarge(output, bytes, start, end);
     else output.append(bytes, start, end);
     connection.flushSoon();
-    if (output.length > OUTPUT_BYTES_MAX) this.#overfull(connection);
+    if (output.length > OUTPUT_BYTES_MAX) this.#overfill(connection);
   }
 
   /**
    * Makes sure that there is a connection, or that one is tried. Whether requests may be sent now comes
-   * back.
+   * back; before the handshake is answered they wait here.
    */
   prepare(): boolean {
-    if (this.state === "idle") {
-      this.open = true;
-      this.#connect("connecting");
-    }
-    return this.open;
+    if (this.state === "idle") this.#connect("connecting");
+    return this.open || (this.state === "connecting" && !this.#retired);
+  }
+
+  /** As `prepare`, for a client's request: it must not get to a group that is held. */
+  takes(): boolean {
+    return this.prepare() && !this.heldByMap;
+  }
+
+  /** Not open, but it is known why and when that ends: nothing to wait for. */
+  get refuses(): boolean {
+    return this.#busy !== null || this.#overfull;
   }
 
   /** The error for a request that can't be sent now. */
   get refusal(): string {
     if (this.#busy !== null) return this.#busy;
     const { address, group } = this.target;
+    if (this.heldByMap) return `ERR Cannot reach group ${group}: a switchover has not ended in time`;
     return `ERR Cannot reach server ${address} of group ${group}: ${this.#lastError}`;
   }
 
@@ -132,42 +142,52 @@ export class Upstream extends UpstreamQueue implements ConnectionHandler {
     return this.#busy !== null;
   }
 
-  /** No new requests; closes when the last reply has come. */
+  /** No new requests; closes when the last reply has come, or at once when the server gives no answers. */
   retire(): void {
     this.#retired = true;
-    this.open = false;
-    if (this.pending === 0) this.close();
+    this.#refreshOpen();
+    if (this.pending === 0 || this.alive === false) this.close();
+  }
+
+  /** Asks for a sign of life, unless there was one since the last call or one is owed. */
+  ping(): void {
+    if (!this.prepare() || this.pending > 0) return;
+    const seen = this.watch.progress;
+    this.#pingedAt = seen === this.#pingedAt ? seen + 1 : seen;
+    if (this.#pingedAt > seen) this.afterPending(() => undefined);
+  }
+
+  /** Whether the server is there; null when there is nothing that tells. */
+  get alive(): boolean | null {
+    const { stalledMs, quietMs } = this.watch;
+    if (this.state === "waiting" || this.state === "retrying") return false;
+    if (this.#busy !== null) return true;
+    if (stalledMs >= WEDGED_MS) return false;
+    return this.state === "ready" && quietMs < QUIET_MS_MAX ? true : null;
+  }
+
+  /** Why it is not alive, in words. */
+  get condition(): string {
+    if (this.#busy !== null) return "busy with a script";
+    if (this.state === "ready" && this.alive === false) return `no answer for over ${WEDGED_MS} ms`;
+    return this.state === "ready" ? "" : this.#lastError;
   }
 
   /** Closes at once; what is owed fails. */
-  close(): void {
+  close(why = ""): void {
     this.open = false;
     if (this.state === "closed") return;
     this.state = "closed";
     this.#backoff.cancel();
-    this.#drop("the connection was closed");
+    this.#drop(why === "" ? "the connection was closed" : why, why === "" && this.held === null);
   }
 
   onOpen(): void {
     // Nothing to do: the handshake stands in the connection's output and leaves by itself.
   }
 
-  onData(bytes: Bytes, received: number, end: number): void {
-    this.#watch.progress++;
-    let start = received;
-    if (this.#large !== null) {
-      start = this.#takeLarge(this.#large, bytes, start, end);
-      if (start < 0) return;
-    } else if (this.#restLength > 0) {
-      start -= this.#restLength;
-      (this.#rest as Block).bytes.copy(bytes, start, 0, this.#restLength);
-      this.#restLength = 0;
-    }
-    this.#deliver(bytes, start, end);
-  }
-
   onEnd(): void {
-    this.#broken("the server closed the connection");
+    this.broken("the server closed the connection");
   }
 
   onDrain(): void {
@@ -175,31 +195,33 @@ export class Upstream extends UpstreamQueue implements ConnectionHandler {
   }
 
   onClose(reason: string): void {
-    this.#broken(reason);
+    this.broken(reason);
   }
 
   /** Called every `elapsedMs`: finds a server that owes replies and does nothing. */
   checkProgress(elapsedMs: number): void {
     const waiting = this.out === null ? 0 : this.out.length;
-    const stalledMs = this.#watch.check(elapsedMs, this.pending, waiting);
-    const { server_connect_timeout_ms, server_timeout_ms } = this.plane.config;
-    const bound = this.state === "ready" ? server_timeout_ms : server_connect_timeout_ms;
+    const stalledMs = this.stalled(this.watch.check(elapsedMs, this.pending, waiting));
+    const bound = this.stallMsMax;
     if (stalledMs > 0 && this.state === "ready" && !this.patient) this.#probe.ask();
     if (stalledMs < bound || (this.patient && this.state === "ready")) return;
     this.plane.counters.serverTimeouts++;
-    this.#broken(`no answer within ${bound} ms`);
+    const reason = `no answer within ${bound} ms`;
+    this.broken(reason);
+    if (this.#reconnects) this.plane.holding.hung(this, reason);
   }
 
   /** The handshake's last reply has come: the server is there. */
   handshakeDone(): void {
     if (this.connection !== null && this.held !== null) this.letGo(this.connection, this.held);
     this.state = "ready";
-    this.open = !this.#retired;
+    this.#refreshOpen();
     this.#backoff.reset();
+    if (this.#reconnects) this.plane.holding.back(this);
   }
 
   handshakeFailed(text: string): void {
-    this.#broken(text);
+    this.broken(text);
   }
 
   /**
@@ -209,17 +231,17 @@ export class Upstream extends UpstreamQueue implements ConnectionHandler {
   #setBusy(text: string): void {
     const connection = this.connection;
     if (this.state !== "ready" || this.pending === 0 || connection === null) return;
-    this.#watch.restart();
+    this.watch.restart();
     if (this.#busy !== null) return;
     this.#busy = text;
     this.plane.busyUpstreams++;
-    this.open = false;
+    this.#refreshOpen();
     connection.handler = {
       onOpen: () => undefined,
       onData: (bytes, start, end) => {
         connection.handler = this;
         this.#clearBusy();
-        this.open = !this.#retired;
+        this.#refreshOpen();
         this.onData(bytes, start, end);
       },
       onEnd: () => this.onEnd(),
@@ -235,39 +257,41 @@ export class Upstream extends UpstreamQueue implements ConnectionHandler {
   }
 
   /** More waits than may: no new requests until the server has taken all of it, or is found to be hung. */
-  #overfull(connection: Connection): void {
+  #overfill(connection: Connection): void {
     if (!this.open) return;
-    this.open = false;
+    this.#overfull = true;
+    this.#refreshOpen();
     this.#lastError = "too many bytes wait to be sent to it";
     this.whenDrained(() => {
-      if (this.state !== "ready" || this.connection !== connection || this.#busy !== null) return;
-      this.open = !this.#retired;
+      if (this.connection !== connection) return;
+      this.#overfull = false;
+      this.#refreshOpen();
     });
   }
 
-  #deliver(bytes: Bytes, from: number, end: number): void {
-    let start = from;
-    const scanner = this.#scanner;
-    while (start < end) {
-      const next = scanner.scan(bytes, start, end);
-      if (next < 0) {
-        this.#incomplete(next, bytes, start, end);
-        return;
-      }
-      const request = this.head;
-      if (request === null || bytes[start] === PUSH) {
-        if (!this.#unexpected(bytes, start)) return;
-        start = next;
-        continue;
-      }
-      this.takeHead(request);
-      this.answer(request, bytes, start, next);
-      start = next;
-    }
-    if (this.pending === 0) this.#becameIdle();
+  /** `open` says all of this in one field, for the hot path. */
+  #refreshOpen(): void {
+    const free = this.#busy === null && !this.#overfull;
+    this.open = this.state === "ready" && !this.#retired && free;
   }
 
-  #becameIdle(): void {
+  /** Another connection to the same server hangs: this one, which owes nothing, is not trusted any more. */
+  doubt(reason: string): void {
+    if (this.state === "ready" && this.pending === 0 && this.#reconnects) this.broken(reason);
+  }
+
+  /** Of the time in which nothing has moved, what counts against the server. */
+  protected stalled(stalledMs: number): number {
+    return stalledMs;
+  }
+
+  /** For how long nothing may come while replies are owed, in ms. */
+  protected get stallMsMax(): number {
+    const { server_connect_timeout_ms, server_timeout_ms } = this.plane.config;
+    return this.state === "ready" ? server_timeout_ms : server_connect_timeout_ms;
+  }
+
+  protected override becameIdle(): void {
     if (this.#retired) {
       this.close();
       this.plane.slots.retired(this);
@@ -275,61 +299,20 @@ export class Upstream extends UpstreamQueue implements ConnectionHandler {
     this.callIdle();
   }
 
-  /** A push is passed over; a reply that nobody waits for means that the order is lost. */
-  #unexpected(bytes: Bytes, start: number): boolean {
-    if (this.connection === null) return false;
-    if (bytes[start] === PUSH) return true;
-    this.#broken("a reply that nobody waits for");
-    return false;
-  }
-
-  #incomplete(result: number, bytes: Bytes, start: number, end: number): void {
-    if (result !== -1) {
-      this.#broken("bytes that are no reply");
-      return;
-    }
-    const length = end - start;
-    const request = this.head;
-    const known = this.#scanner.bodyEnd - start;
-    if (length <= REST_BYTES_MAX && known <= REST_BYTES_MAX) {
-      this.#rest ??= this.plane.env.net.blocks.take(REST_BYTES_MAX);
-      bytes.copy(this.#rest.bytes, 0, start, end);
-      this.#restLength = length;
-      return;
-    }
-    if (request === null || bytes[start] === PUSH) {
-      this.#broken("a reply that nobody waits for");
-      return;
-    }
-    this.#large = new LargeReply(this.plane, request, this.#scanner);
-    this.#takeLarge(this.#large, bytes, start, end);
-  }
-
-  #takeLarge(large: LargeReply, bytes: Bytes, start: number, end: number): number {
-    const next = large.take(bytes, start, end);
-    if (next === LARGE_BROKEN) this.#broken("bytes that are no reply");
-    if (next < 0) return next;
-    this.#large = null;
-    const request = large.request;
-    this.takeHead(request);
-    large.finish();
-    return next;
-  }
-
   #connect(state: "connecting" | "retrying"): void {
     this.state = state;
-    this.#watch.restart();
+    this.watch.restart();
     const { host, port } = this.target;
     const { net } = this.plane.env;
     this.connection = net.connect(host, port, this);
     this.out = this.connection.output;
-    new Handshake(this).start(this.plane.config, !this.#reconnects);
+    new Handshake(this).start(this.plane.config, !this.#reconnects, state === "retrying");
     this.held = new OutputQueue(net.blocks, HELD_BLOCK_BYTES);
     this.out = this.held;
   }
 
   /** The connection is of no use any more: fail what is owed, try again later. */
-  #broken(reason: string): void {
+  protected override broken(reason: string): void {
     if (this.state === "closed") return;
     const sent = this.held === null;
     this.#lastError = reason;
@@ -340,13 +323,25 @@ export class Upstream extends UpstreamQueue implements ConnectionHandler {
       group: this.target.group,
       reason,
     });
-    this.#drop(sent ? `the connection was lost (${reason}), the command may have run` : reason);
-    if (this.#retired || !this.#reconnects) this.close();
-    else this.#backoff.schedule(() => this.#connect("retrying"));
+    this.#drop(sent ? `the connection was lost (${reason})` : reason, sent);
+    if (this.#retired || !this.#reconnects) {
+      this.close();
+      return;
+    }
+    this.#backoff.schedule(() => this.#connect("retrying"));
+    this.plane.holding.lost(this);
   }
 
-  /** Closes the connection and fails every request that waits, in order. */
-  #drop(reason: string): void {
+  /** The connection is gone, for `reason`; what is owed fails next. */
+  protected dropped(_reason: string): void {}
+
+  /** A request that was taken off the queue gets no reply. */
+  protected fail(request: Request, text: string): void {
+    this.plane.failRequest(request, text);
+  }
+
+  /** Closes the connection and fails every request that waits, in order. `sent`: they may have got there. */
+  #drop(reason: string, sent: boolean): void {
     const connection = this.connection;
     this.connection = null;
     this.#clearBusy();
@@ -359,13 +354,12 @@ export class Upstream extends UpstreamQueue implements ConnectionHandler {
     this.held?.clear();
     this.held = null;
     this.out = null;
-    if (this.#rest !== null) this.plane.env.net.blocks.give(this.#rest);
-    this.#rest = null;
-    this.#restLength = 0;
-    const large = this.#large;
-    this.#large = null;
+    this.#overfull = false;
+    const large = this.forgetRest();
+    this.dropped(reason);
     const { address, group } = this.target;
-    const text = `ERR Cannot reach server ${address} of group ${group}: ${reason}`;
+    const mayHaveRun = sent ? ", the command may have run" : "";
+    const text = `ERR Cannot reach server ${address} of group ${group}: ${reason}${mayHaveRun}`;
     let request = this.head;
     this.head = null;
     this.tail = null;
@@ -374,10 +368,10 @@ export class Upstream extends UpstreamQueue implements ConnectionHandler {
       const next: Request | null = request.nextInUpstream;
       request.nextInUpstream = null;
       if (large !== null && large.request === request) large.abort();
-      this.plane.failRequest(request, text);
+      this.fail(request, text);
       request = next;
     }
     this.callDrained();
-    this.#becameIdle();
+    this.becameIdle();
   }
 }

@@ -132,12 +132,16 @@ const IN_TRANSACTION = "ERR Users can't be changed on the servers (acl_forward) 
  * together.
  */
 function mustForward(plane: DataPlane, call: Call, names: readonly string[]): boolean {
-  return call.session.capture !== null && plane.config.acl_forward && !names.includes(ownLogIn(plane));
+  const { capture } = call.session;
+  return capture !== null && plane.config.acl_forward && !names.every((name) => isLogIn(plane, name));
 }
 
-/** The user that the proxy is at the servers. */
-function ownLogIn(plane: DataPlane): string {
-  return plane.config.server_username === "" ? DEFAULT_USER : plane.config.server_username;
+/**
+ * Whether proxies or controllers may log in to the servers as this user: changed there, it would lock them
+ * out.
+ */
+function isLogIn(plane: DataPlane, name: string): boolean {
+  return name === DEFAULT_USER || name === plane.config.server_username || name.startsWith("shoal-");
 }
 
 /**
@@ -152,12 +156,12 @@ function tellOthers(
   request: readonly string[],
 ): true {
   const { session } = call;
-  const own = ownLogIn(plane);
   const records = names.flatMap((name) => plane.users.recordOf(name) ?? []);
   const told = plane.peers.ask({ kind: "users", records });
-  const forwarded = request.filter((word, i) => i < 2 || word !== own);
-  const forwards =
-    plane.config.acl_forward && (request[1] === "SETUSER" ? names[0] !== own : forwarded.length > 2);
+  const sets = request[1] === "SETUSER";
+  // Of SETUSER the third word is the name, of DELUSER each from there on.
+  const forwarded = request.filter((word, i) => i < 2 || (sets && i > 2) || !isLogIn(plane, word));
+  const forwards = plane.config.acl_forward && (sets ? !isLogIn(plane, names[0]) : forwarded.length > 2);
   if (session.capture !== null || (!forwards && !plane.peers.any)) return answer(call, text);
   const { groups } = session.lane;
   const place = session.reserve();

@@ -18,7 +18,7 @@ export function auth(plane: DataPlane, call: Call): boolean {
     );
   }
   const name = named ? argument(call, 1) : DEFAULT_USER;
-  if (!plane.users.logIn(session, name, argument(call, request.argc - 1)))
+  if (!plane.users.logIn(session, name, argument(call, request.argc - 1), argument(call, 0)))
     return fail(session, WRONG_PASSWORD);
   return answer(call, OK);
 }

@@ -51,8 +51,11 @@ export class Users {
     return [...this.#users.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** Makes the session the user's, if the password is right and he may log in. */
-  logIn(session: Session, name: string, password: string): boolean {
+  /**
+   * Makes the session the user's, if the password is right and he may log in. `word`: AUTH or HELLO as the
+   * client has written it, for the log.
+   */
+  logIn(session: Session, name: string, password: string, word: string): boolean {
     const user = this.#users.get(name);
     // A name that nobody has takes as long as a wrong password.
     if (user === undefined) new User(name).accepts(password);
@@ -60,16 +63,15 @@ export class Users {
       session.setUser(user, true);
       return true;
     }
-    this.denied(session, { reason: "auth", object: "", username: name });
+    this.denied(session, { reason: "auth", object: word, username: name });
     return false;
   }
 
-  /** Writes a denial to the log. `object` of a failed log-in is the command. */
+  /** Writes a denial to the log. */
   denied(session: Session, denial: Omit<Denial, "context">): void {
     const { clock } = this.#plane.env;
     const context = session.transaction === null ? "toplevel" : "multi";
-    const object = denial.reason === "auth" ? (session.info.lastCommand?.name ?? "auth") : denial.object;
-    this.log.add({ ...denial, object, context }, clientLine(this.#plane, session), clock.wallMs());
+    this.log.add({ ...denial, context }, clientLine(this.#plane, session), clock.wallMs());
     this.#plane.counters.deniedRequests++;
   }
 
