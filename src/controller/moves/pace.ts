@@ -8,8 +8,9 @@
  * The pause grows by half each time that the latency is looked at and found too high, and shrinks by a fifth
  * when it is not: the move backs off within tenths of a second and comes back within seconds. The pauses
  * show how slow the source is by itself; the bound is never lower than that. A source that serves clients
- * gets two thirds of its time for them in any case: their throughput suffers long before a percentile says
- * so. Rejected: a fixed share of the source's time (wastes an idle source, and is too much for a busy one).
+ * gets most of its time for them in any case: their throughput suffers long before a percentile says so, and
+ * a key that is in use moves when it is asked for. Rejected: a fixed share of the source's time (wastes an
+ * idle source, and is too much for a busy one).
  */
 import type { Clock } from "../../env/env.ts";
 import type { MovesRecord } from "../../topology/move-record.ts";
@@ -62,11 +63,11 @@ function paid(beforeMs: number, nowMs: number, amount: number, perSecond: number
 /** How often the latency is looked at. */
 const LOOK_PERIOD_MS = 100;
 /** Pause per time of call: at most, and below what it is none. */
-const REST_MAX = 4;
+const REST_MAX = 30;
 const REST_MIN = 0.25;
 /** With more than this for others, per second, a server is in use: at least BUSY_REST is given to them. */
 const OTHERS_PER_SECOND_MIN = 500;
-const BUSY_REST = 2;
+const BUSY_REST = 20;
 /** Short calls cost more per key, but what others wait for grows with the length of a call. */
 const BUSY_CALL_MS = 1;
 /** With less than this it serves nobody but those who watch it: there is nobody to slow down for. */

@@ -51,7 +51,7 @@ export function locate(plane: DataPlane, call: Call): Location {
   if (call.session.lane.groups.length === 1) return { slot, error: "", key: quoted(request, first) };
   const other = firstInOtherSlot(plane, call, slot);
   if (other !== 0) {
-    plane.counters.crossSlotErrors++;
+    if (command.route !== c.ROUTE_SPLIT) plane.counters.crossSlotErrors++;
     return new CrossSlot(call, first, other);
   }
   if (command.finder === c.FINDER_SORT) {

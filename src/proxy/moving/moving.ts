@@ -18,9 +18,11 @@
  * Rejected: asking the source first and the target on a miss, as Redis Cluster's clients do (ASK): the
  * servers would have to know about the move.
  */
+import { ROUTE_KEY } from "../../commands/command.ts";
 import type { Timer } from "../../env/env.ts";
 import type { DataPlane } from "../data-plane.ts";
-import type { Call } from "../dispatch/call.ts";
+import { argument, type Call } from "../dispatch/call.ts";
+import { slotOfArgument } from "../dispatch/locate.ts";
 import { HOLD_WAIT } from "../downstream/reply-queue.ts";
 import type { StreamedRequest } from "../downstream/streamed-request.ts";
 import type { Session } from "../downstream/session.ts";
@@ -33,9 +35,9 @@ import { type PatternSort, readPatternKeys } from "./sort-patterns.ts";
 import { type WantedKey, wantedBy } from "./wanted-keys.ts";
 
 /** Keys that one worker remembers to be at their targets, all moving slots together. */
-const PULLED_KEYS_MAX = 400_000;
+const PULLED_KEYS_MAX = 800_000;
 /** Bytes of their names. */
-const PULLED_KEY_BYTES_MAX = 32 << 20;
+const PULLED_KEY_BYTES_MAX = 64 << 20;
 /** A slot's share is at least this. */
 const PULLED_KEYS_PER_SLOT_MIN = 64;
 /** How long a request waits for a locked slot or a key, when `hold_timeout_ms` names no time. */
@@ -91,10 +93,22 @@ export class Moving {
   /** True: the call may run now. False: its session is held, and asks again. Text: the error. */
   admit(call: Call): boolean | string {
     const { session, command } = call;
+    if (this.#isHere(call)) return true;
     if (command.name === "swapdb") return SWAPDB_REFUSED;
     const { keys, sorts } = wantedBy(this.#plane, call);
     const verdict = this.#verdictFor(session, keys, sorts);
     return verdict ?? (keys.length === 0 || this.#admitKeys(session, keys, sorts));
+  }
+
+  /** The most common case, without asking for more: one key, and it has been pulled. */
+  #isHere(call: Call): boolean {
+    const { session, command } = call;
+    const { firstKey, route, name } = command;
+    if (firstKey === 0 || route !== ROUTE_KEY || session.transaction !== null || name === "move")
+      return false;
+    const slot = slotOfArgument(this.#plane, call, firstKey);
+    if (this.#plane.slots.states.of(slot) !== SLOT_MOVING) return false;
+    return this.#pulled[slot]?.has(session.lane.database, argument(call, firstKey)) === true;
   }
 
   /** As `admit`, for one key of a request that is not all here yet. */

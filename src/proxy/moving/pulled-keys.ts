@@ -8,8 +8,10 @@
 export class PulledKeys {
   readonly #max: number;
   readonly #bytesMax: number;
-  #young = new Set<string>();
-  #old = new Set<string>();
+  /** By database. No name is made of database and key: this is asked for each request to a moving slot. */
+  #young: (Set<string> | undefined)[] = [];
+  #old: (Set<string> | undefined)[] = [];
+  #count = 0;
   #bytes = 0;
 
   /** Each generation holds at most `max` keys of `bytesMax` bytes together. */
@@ -19,21 +21,20 @@ export class PulledKeys {
   }
 
   has(database: number, key: string): boolean {
-    const name = nameOf(database, key);
-    return this.#young.has(name) || this.#old.has(name);
+    return this.#young[database]?.has(key) === true || this.#old[database]?.has(key) === true;
   }
 
   add(database: number, key: string): void {
-    if (this.#young.size >= this.#max || this.#bytes + key.length > this.#bytesMax) {
+    if (this.#count >= this.#max || this.#bytes + key.length > this.#bytesMax) {
       this.#old = this.#young;
-      this.#young = new Set();
+      this.#young = [];
+      this.#count = 0;
       this.#bytes = 0;
     }
-    this.#young.add(nameOf(database, key));
+    const keys = (this.#young[database] ??= new Set());
+    if (keys.has(key)) return;
+    keys.add(key);
+    this.#count++;
     this.#bytes += key.length;
   }
-}
-
-function nameOf(database: number, key: string): string {
-  return `${database} ${key}`;
 }
