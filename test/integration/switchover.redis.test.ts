@@ -44,6 +44,8 @@ describe("switchover", () => {
     const leader = await rig.leader();
     const writers = [1, 2, 3].map(() => writeUntilRefused(a));
     await until(async () => Number(await a.command("DBSIZE")) > 200, "the writers write");
+    // Refused otherwise: an empty server is never promoted while its primary has keys.
+    await until(async () => Number(await b.command("DBSIZE")) > 0, "the replica has applied some of it");
     const answer = await leader.failover("g1", { to: b.addr });
     expect(answer).toMatchObject({ kind: "switchover", from: a.addr, to: b.addr, lostBytesMax: 0 });
     const outcomes = await Promise.all(writers);

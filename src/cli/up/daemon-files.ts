@@ -55,6 +55,9 @@ export async function planProxy(
     io: record.io,
     controllers: [`http://${HOST}:${record.controlPort}`],
     state_dir: cwd,
+    // Whoever can connect here can reach the servers without a password too, so refusing scripts of users
+    // with limited rights, as a proxy does otherwise, would protect nothing.
+    restricted_scripts: true,
   });
   return {
     kind: "proxy",
