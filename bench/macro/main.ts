@@ -1,7 +1,8 @@
 /**
  * `npm run bench`: Shoal beside nutcracker and a bare server, on this machine.
  *
- *   comparison ─▶ memory after it ─▶ portable transport ─▶ MGET over 3 groups ─▶ idle connections ─▶ floors
+ *   comparison ─▶ memory after it ─▶ portable transport ─▶ 3 groups: MGET, a lone client ─▶ idle connections
+ *   ─▶ floors
  *
  * Exit status 0 whatever is measured; with `--check` 1 when a floor fails.
  */
@@ -27,6 +28,7 @@ import { type Served, Workbench } from "./workbench.ts";
 
 const OPERATIONS: readonly Operation[] = ["SET", "GET"];
 const MGET_CLIENTS = [1, 50];
+const LONE_CLIENT = [[1, 1]] as const;
 /** How much longer the idle connections take than one load, roughly: for the progress line. */
 const IDLE_STEPS = 8;
 
@@ -34,6 +36,7 @@ interface Plans {
   readonly comparison: RoundsPlan;
   readonly portable: RoundsPlan;
   readonly mget: RoundsPlan;
+  readonly lone: RoundsPlan;
 }
 
 async function run(options: BenchOptions): Promise<Report> {
@@ -51,11 +54,19 @@ async function run(options: BenchOptions): Promise<Report> {
     const pair = servers.slice(0, 2);
     const { comparison, memory } = await compare(bench, plans.comparison, pair, progress);
     const portable = await comparePortable(bench, plans.portable, pair, progress);
-    const mget = await compareMget(bench, plans.mget, servers, progress);
+    const [mget, lone] = await compareOverGroups(bench, [plans.mget, plans.lone], servers, progress);
     const idle = await measureIdle(bench, options.idleConnections, pair, progress);
     const seconds = (performance.now() - startedMs) / 1000;
     const measured = { comparison, memory, idle, mget };
-    return { machine, parameters: options, seconds, portable, ...measured, floors: checkFloors(measured) };
+    return {
+      machine,
+      parameters: options,
+      seconds,
+      portable,
+      lone,
+      ...measured,
+      floors: checkFloors(measured),
+    };
   } finally {
     progress.end();
     await bench.close();
@@ -70,6 +81,7 @@ function plansFor(options: BenchOptions): Plans {
     comparison: { points: pointsOf(pairs), rounds: options.rounds, loadSeconds },
     portable: { points: pointsOf(portablePoints), rounds: options.portableRounds, loadSeconds },
     mget: { points: mget, rounds: options.mgetRounds, loadSeconds },
+    lone: { points: pointsOf(LONE_CLIENT), rounds: options.mgetRounds, loadSeconds },
   };
 }
 
@@ -79,9 +91,10 @@ function pointsOf(pairs: readonly (readonly [number, number])[]): Point[] {
   );
 }
 
-function countSteps({ comparison, portable, mget }: Plans, nutcracker: boolean): number {
+function countSteps({ comparison, portable, mget, lone }: Plans, nutcracker: boolean): number {
   const targets = nutcracker ? 3 : 2;
-  return loadsOf(comparison, targets) + loadsOf(portable, targets) + loadsOf(mget, targets) + IDLE_STEPS;
+  const loads = [comparison, portable, mget, lone].reduce((sum, plan) => sum + loadsOf(plan, targets), 0);
+  return loads + IDLE_STEPS;
 }
 
 async function compare(
@@ -117,17 +130,19 @@ async function comparePortable(
   return rows;
 }
 
-async function compareMget(
+async function compareOverGroups(
   bench: Workbench,
-  plan: RoundsPlan,
+  plans: readonly RoundsPlan[],
   servers: readonly Served[],
   progress: Progress,
-): Promise<Row[]> {
+): Promise<Row[][]> {
   const shoal = await startShoal(bench, servers);
   const nutcracker = await startNutcracker(bench, servers);
-  const rows = await runRounds(plan, present([shoal, nutcracker, bareTarget(servers[0])]), progress);
+  const targets = present([shoal, nutcracker, bareTarget(servers[0])]);
+  const tables: Row[][] = [];
+  for (const plan of plans) tables.push(await runRounds(plan, targets, progress));
   await stopProxies([shoal, nutcracker]);
-  return rows;
+  return tables;
 }
 
 async function measureIdle(

@@ -16,6 +16,8 @@ export interface Report {
   readonly comparison: readonly Row[];
   readonly portable: readonly Row[];
   readonly mget: readonly Row[];
+  /** One client that waits for each reply. */
+  readonly lone: readonly Row[];
   readonly memory: LoadedMemory;
   readonly idle: IdleMemory;
   readonly floors: readonly Floor[];
@@ -37,7 +39,8 @@ export function formatReport(report: Report): string {
     section(markdown, "CPU per request, µs (median)", format(cpuTable(report.comparison))),
     section(markdown, "Throughput and latency (median)", format(rateTable(report.comparison))),
     section(markdown, "Portable transport", format(cpuTable(report.portable))),
-    section(markdown, "MGET of 100 keys over 3 groups", format(mgetTable(report.mget))),
+    section(markdown, "MGET of 100 keys over 3 groups", format(timeTable(report.mget))),
+    section(markdown, "A lone client over 3 groups", format(timeTable(report.lone))),
     section(markdown, "Memory", memoryText(report)),
     section(markdown, "Floors", format(floorTable(report.floors))),
   ];
@@ -95,11 +98,12 @@ function rateTable(rows: readonly Row[]): Table {
   return { head, rows: cells };
 }
 
-function mgetTable(rows: readonly Row[]): Table {
+function timeTable(rows: readonly Row[]): Table {
   const names = targetNames(rows);
   const proxies = names.filter((name) => name !== "bare");
   const others = names.filter((name) => name !== "shoal");
   const cells = rows.map((row) => [
+    row.point.operation,
     String(row.point.clients),
     ...names.map((name) => {
       const rate = row.targets[name]?.requestsPerSecond.median;
@@ -108,9 +112,9 @@ function mgetTable(rows: readonly Row[]): Table {
     ...others.map((name) => spread(timeRatio(row, name))),
     ...proxies.map((name) => number(row.targets[name]?.proxyCpuUs.median, 1)),
   ]);
-  const times = names.map((name) => `${name}: µs per MGET`);
+  const times = names.map((name) => `${name}: µs`);
   const ratios = others.map((name) => `time shoal / ${name}`);
-  const head = ["clients", ...times, ...ratios, ...proxies.map((name) => `${name}: CPU µs`)];
+  const head = ["", "clients", ...times, ...ratios, ...proxies.map((name) => `${name}: CPU µs`)];
   return { head, rows: cells };
 }
 

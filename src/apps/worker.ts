@@ -31,6 +31,7 @@ function start(message: Extract<MasterMessage, { type: "start" }>): (message: Ma
     config.log_level,
     { proxy: config.id, worker },
     serverTlsOf(config),
+    config.busy_poll_us,
   );
   const peers = new MasterPeers(config.workers > 1, (id, question) => send({ type: "ask", id, question }));
   const plane = new DataPlane(env, config, { pid: process.pid, worker, version: VERSION }, peers, {

@@ -92,13 +92,15 @@ export interface ListenOptions {
 
 /**
  * How much those who use the transport have to do, counted by them: a transport may choose by it when to
- * look for more. Both only grow.
+ * look for more.
  */
 export interface Work {
-  /** Requests that have been taken, and parts of requests. */
+  /** Requests that have been taken, and parts of requests. Only grows. */
   begun: number;
-  /** Those of them that are answered. */
+  /** Those of them that are answered. Only grows. */
   ended: number;
+  /** Those under way that are parts, or no client's: the rest are requests that clients wait for. */
+  parts: number;
 }
 
 export interface Net {

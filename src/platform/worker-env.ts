@@ -18,7 +18,8 @@ export interface WorkerEnv {
 
 /**
  * `io`: "epoll", "portable", or "auto": epoll on Linux, unless every request goes by TLS to a server anyhow.
- * `serverTls`: how outgoing connections go by TLS; null: they don't.
+ * `serverTls`: how outgoing connections go by TLS; null: they don't. `busyPollUs`: how long epoll's loop
+ * looks for events before it sleeps.
  * @throws ShoalError CONFIG for TLS files that are of no use
  */
 export function createWorkerEnv(
@@ -26,10 +27,11 @@ export function createWorkerEnv(
   level: LogLevel,
   fields: LogFields,
   serverTls: TlsClientOptions | null,
+  busyPollUs: number,
 ): WorkerEnv {
   const fastest = process.platform === "linux" && serverTls === null ? "epoll" : "portable";
   const chosen = io === "auto" ? fastest : io;
-  const epoll = chosen === "epoll" ? new EpollNet(systemClock, systemTimers, serverTls) : null;
+  const epoll = chosen === "epoll" ? new EpollNet(systemClock, systemTimers, serverTls, busyPollUs) : null;
   const net: Net = epoll ?? new PortableNet(systemTimers, serverTls);
   epoll?.run();
   const log = createPinoLog(level, fields);

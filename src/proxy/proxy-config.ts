@@ -67,6 +67,15 @@ export const PROXY_CONFIG = {
     values: ["auto", "epoll", "portable"],
     doc: "Transport: epoll calls Linux directly, portable works everywhere, auto takes epoll where it can.",
   },
+  busy_poll_us: {
+    type: "int",
+    default: 100,
+    min: 0,
+    max: 1000,
+    doc:
+      "Microseconds that a worker looks for events before it sleeps, while one client at a time waits for " +
+      "its replies: saves wake-ups, costs CPU time that would be idle. 0: never. epoll only.",
+  },
   controllers: {
     type: "list",
     default: [],

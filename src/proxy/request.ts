@@ -95,7 +95,7 @@ export class RequestPool {
   #free: Request | null = null;
   #freeCount = 0;
 
-  constructor(blocks: BlockPool, work: Work = { begun: 0, ended: 0 }) {
+  constructor(blocks: BlockPool, work: Work = { begun: 0, ended: 0, parts: 0 }) {
     this.#blocks = blocks;
     this.#work = work;
   }
@@ -115,6 +115,16 @@ export class RequestPool {
     return request;
   }
 
+  /** A record for a part of a request, or for what the proxy asks on its own: the reply goes to `owner`. */
+  takePart(owner: ReplyOwner, part: number): Request {
+    const request = this.take();
+    this.#work.parts++;
+    request.kind = KIND_OWNED;
+    request.owner = owner;
+    request.part = part;
+    return request;
+  }
+
   /** Takes a record back that stands in no queue any more. */
   give(request: Request): void {
     this.#work.ended++;
@@ -123,7 +133,10 @@ export class RequestPool {
       request.block = null;
     }
     request.session = null;
-    request.owner = null;
+    if (request.owner !== null) {
+      request.owner = null;
+      this.#work.parts--;
+    }
     request.kind = KIND_PLAIN;
     request.done = false;
     request.nextInUpstream = null;

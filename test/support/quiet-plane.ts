@@ -159,7 +159,7 @@ export class QuietPlane {
   #net(): Net {
     return {
       blocks: this.#blocks,
-      work: { begun: 0, ended: 0 },
+      work: { begun: 0, ended: 0, parts: 0 },
       listen: () => ({ address: "", close: nothing }),
       connect: (host, port, handler) => {
         const connection = new QuietConnection(this.#blocks, `${host}:${port}`, handler);

@@ -5,7 +5,8 @@
  *            ▲        └──▶ turn-end calls ─▶ one send per dirty connection ─▶ close what was closed
  *            └─ setImmediate, after BURST_MS: so that the runtime's own timers and pipes get their turn
  *
- * Between two turns there may be a pause, in which events gather: pacer.ts says when.
+ * Between two turns there may be a pause, in which events gather, and before it sleeps the loop may look for
+ * a while: pacer.ts says when.
  *
  * TLS connections are the portable transport's, on the runtime's loop, in the same process (`#portable`).
  *
@@ -73,7 +74,7 @@ interface Watched {
 
 export class EpollNet implements Net {
   readonly blocks = new BlockPool(allocateBlock);
-  readonly work = { begun: 0, ended: 0 };
+  readonly work = { begun: 0, ended: 0, parts: 0 };
   readonly timers: Timers;
   /** Connections with something to send. */
   readonly dirty: EpollConnection[] = [];
@@ -99,9 +100,10 @@ export class EpollNet implements Net {
   #activeMs = 0;
 
   /**
-   * `serverTls`: outgoing connections go by TLS. @throws ShoalError CONFIG for TLS files that are of no use
+   * `serverTls`: outgoing connections go by TLS. `busyPollUs`: see Pacer.
+   * @throws ShoalError CONFIG for TLS files that are of no use
    */
-  constructor(clock: Clock, timers: Timers, serverTls: TlsClientOptions | null = null) {
+  constructor(clock: Clock, timers: Timers, serverTls: TlsClientOptions | null, busyPollUs: number) {
     this.#clock = clock;
     this.timers = timers;
     this.#byTls = serverTls !== null;
@@ -110,7 +112,7 @@ export class EpollNet implements Net {
     this.receiveBytes = receive.bytes;
     this.receivePointer = (receive.address + HEADROOM_BYTES) as Pointer;
     this.#epollFd = libc.epoll_create1(SOCK_CLOEXEC);
-    this.#pacer = new Pacer(this.work);
+    this.#pacer = new Pacer(this.work, busyPollUs);
     raiseDescriptorLimit();
   }
 
@@ -123,6 +125,8 @@ export class EpollNet implements Net {
   stop(): void {
     this.#running = false;
   }
+
+  readonly #look = (): number => this.#wait(0);
 
   readonly #step = (): void => {
     const start = this.#clock.nowMs();
@@ -155,7 +159,8 @@ export class EpollNet implements Net {
 
   #turn(idleWaitMs: number): void {
     const busy = this.dirty.length > 0 || this.#turnEnd.length > 0 || this.#again.length > 0;
-    const count = libc.epoll_wait(this.#epollFd, this.#eventsPointer, EVENTS_MAX, busy ? 0 : idleWaitMs);
+    let count = !busy && this.#pacer.polling ? this.#pacer.poll(this.#look, this.#clock) : 0;
+    if (count === 0) count = this.#wait(busy ? 0 : idleWaitMs);
     if (this.#again.length > 0) this.#readRest();
     const events = this.#events;
     for (let i = 0; i < count; i++) {
@@ -171,6 +176,10 @@ export class EpollNet implements Net {
     }
     dirty.length = 0;
     if (this.#closed.length > 0) this.#closeDescriptors();
+  }
+
+  #wait(ms: number): number {
+    return libc.epoll_wait(this.#epollFd, this.#eventsPointer, EVENTS_MAX, ms);
   }
 
   /** A connection that may have more to read than one receive has taken: again in the next turn. */

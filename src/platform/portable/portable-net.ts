@@ -21,7 +21,7 @@ import { PortableConnection } from "./portable-connection.ts";
 
 export class PortableNet implements Net {
   readonly blocks: BlockPool;
-  readonly work = { begun: 0, ended: 0 };
+  readonly work = { begun: 0, ended: 0, parts: 0 };
   readonly timers: Timers;
   /** Connections there are. */
   open = 0;

@@ -36,10 +36,7 @@ export abstract class UpstreamQueue {
 
   /** Starts a request whose reply goes to `owner`; its bytes follow by `output.append`, then `flushSoon`. */
   begin(owner: ReplyOwner, part: number): Request {
-    const request = this.plane.requests.take();
-    request.kind = KIND_OWNED;
-    request.owner = owner;
-    request.part = part;
+    const request = this.plane.requests.takePart(owner, part);
     this.enqueue(request);
     return request;
   }
