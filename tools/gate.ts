@@ -17,6 +17,8 @@ const ROOT = join(import.meta.dirname, "..");
 const REPORT = join(ROOT, ".cache", "gate", `tests-${process.pid}.xml`);
 /** A test that hangs must fail with its name, long before the whole run is stopped from outside. */
 const TEST_TIMEOUT_MS = 60_000;
+/** Test files at the same time: most of them wait for servers, leases and time-outs. */
+const FILES_AT_ONCE = 2;
 const TEST_FOLDERS = ["src", "test", "tools"];
 
 interface Options {
@@ -55,7 +57,8 @@ async function runStaticChecks(): Promise<Counts> {
 /** Runs bun's test runner, its output going straight to ours, and counts by the report that it leaves. */
 async function runTests(paths: readonly string[]): Promise<Counts> {
   mkdirSync(join(ROOT, ".cache", "gate"), { recursive: true });
-  const args = ["--timeout", String(TEST_TIMEOUT_MS), "--reporter=junit", `--reporter-outfile=${REPORT}`];
+  const report = ["--reporter=junit", `--reporter-outfile=${REPORT}`];
+  const args = ["--timeout", String(TEST_TIMEOUT_MS), `--parallel=${FILES_AT_ONCE}`, ...report];
   const places = paths.map((path) => `./${path}`);
   const runner = Bun.spawn([process.execPath, "test", ...args, ...places], {
     cwd: ROOT,
@@ -67,9 +70,9 @@ async function runTests(paths: readonly string[]): Promise<Counts> {
   process.on("SIGINT", stop).on("SIGTERM", stop);
   const status = await runner.exited;
   process.off("SIGINT", stop).off("SIGTERM", stop);
-  const report = existsSync(REPORT) ? readFileSync(REPORT, "utf8") : undefined;
+  const written = existsSync(REPORT) ? readFileSync(REPORT, "utf8") : undefined;
   rmSync(REPORT, { force: true });
-  const counts = countsOfReport(report, status);
+  const counts = countsOfReport(written, status);
   if (status !== 0) console.log(`the test runner ended with ${runner.signalCode ?? status}`);
   return counts;
 }

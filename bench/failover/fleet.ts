@@ -1,24 +1,25 @@
 /**
- * The servers of one system. As root on Linux each has a network namespace of its own on a bridge, so that
- * the way from one server to another can be cut while clients still reach both; elsewhere they are on
- * loopback.
+ * The servers of one system. As root on Linux each is on a machine of its own (a network namespace), so that
+ * the way from one to another can be cut while clients still reach both; elsewhere they are on loopback.
  *
- *   host .254 (clients, proxy) ── bridge ─┬─ ns 1: .1      redis-server
- *                                         ├─ ns 2: .2      redis-server
- *                                         └─ ns 200: .200  controller or sentinels
+ *   host .254 (clients) ── bridge ─┬─ machine 1: .1      redis-server
+ *                                  ├─ machine 101: .101  a proxy on the same side as server 1
+ *                                  ├─ machine 2: .2      redis-server …
+ *                                  └─ machine 200: .200  controller or sentinels
  */
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { RedisServer } from "../../src/redis/redis-server.ts";
+import { Network, whyNoNetwork } from "../../test/support/network.ts";
 import { testEnv } from "../../test/support/redis-process.ts";
 import { until } from "../../test/support/until.ts";
 
-/** The kernel takes its time with interfaces of namespaces that are gone: each fleet has names of its own. */
-let fleets = 0;
-/** The namespace of those who watch the servers: sentinels, the controller. */
+/** The machine of those who watch the servers: sentinels, the controller. */
 const WATCHERS_INDEX = 200;
+/** From a server's machine to the one on its side. */
+const SIDE_OFFSET = 100;
 const START_MS_MAX = 20_000;
 
 export interface FleetServer {
@@ -33,35 +34,35 @@ export interface FleetServer {
 }
 
 export class Fleet {
-  /** Whether ways between servers can be cut. */
-  readonly separate: boolean;
   /** Where sentinels and the controller listen. */
   readonly watchersAddress: string;
   readonly folder = mkdtempSync(join(tmpdir(), "shoal-failover-"));
   readonly servers: FleetServer[] = [];
-  /** Of its own, so that two runs at once do not meet. */
-  readonly #subnet = `10.77.${(process.pid + fleets) % 250}`;
-  readonly #prefix = `sh${process.pid % 100_000}f${fleets++}`;
+  /** Null: all is on loopback. */
+  readonly #network: Network | null;
   readonly #basePort: number;
   readonly #processes = new Set<ChildProcess>();
-  readonly #namespaces: number[] = [];
+  readonly #sides: number[] = [];
 
+  /** @throws Error when root on Linux may not make a network */
   constructor(basePort: number) {
     this.#basePort = basePort;
-    this.separate =
-      process.platform === "linux" &&
-      process.getuid?.() === 0 &&
-      makeBridge(this.#bridge, `${this.#subnet}.254`);
-    if (this.separate) this.#makeNamespace(WATCHERS_INDEX);
-    this.watchersAddress = this.separate ? `${this.#subnet}.${WATCHERS_INDEX}` : "127.0.0.1";
+    this.#network = whyNoNetwork() === null ? new Network() : null;
+    this.#network?.add(WATCHERS_INDEX);
+    this.watchersAddress = this.#network?.addressOf(WATCHERS_INDEX) ?? "127.0.0.1";
     process.once("SIGINT", this.#onSignal).once("SIGTERM", this.#onSignal);
+  }
+
+  /** Whether ways between servers can be cut. */
+  get separate(): boolean {
+    return this.#network !== null;
   }
 
   async startServer(args: readonly string[] = []): Promise<FleetServer> {
     const index = this.servers.length + 1;
-    const host = this.separate ? `${this.#subnet}.${index}` : "127.0.0.1";
+    this.#network?.add(index);
+    const host = this.#network?.addressOf(index) ?? "127.0.0.1";
     const port = this.#basePort + index;
-    if (this.separate) this.#makeNamespace(index);
     const folder = join(this.folder, `server-${index}`);
     mkdirSync(folder);
     const client = new RedisServer(testEnv(), {
@@ -90,7 +91,7 @@ export class Fleet {
     const { host, port, folder, args } = server;
     const fixed = ["--bind", host, "--port", `${port}`, "--dir", folder, "--save", "", "--appendonly", "no"];
     const open = ["--protected-mode", "no", "--repl-diskless-sync-delay", "0", ...args];
-    const inside = this.separate ? ["ip", "netns", "exec", this.#nameOf(server.index)] : [];
+    const inside = this.#network?.inside(server.index) ?? [];
     server.child = this.start(`server-${server.index}`, [...inside, "redis-server", ...fixed, ...open]);
     await until(
       async () => {
@@ -111,28 +112,32 @@ export class Fleet {
 
   /** Drops what `from` sends to `to`, or lets it pass again. */
   cutWay(from: FleetServer, to: FleetServer, cut: boolean): void {
-    this.#cut(from, to.host, cut);
+    this.#network?.cutWay(from.index, to.index, cut);
   }
 
-  #cut(from: FleetServer, host: string, cut: boolean): void {
-    const route = ["ip", "route", cut ? "add" : "del", "blackhole", host];
-    ip("netns", "exec", this.#nameOf(from.index), ...route);
+  /**
+   * Cuts a server and what is on its side off from all others, or lets it back; clients reach it still.
+   */
+  cutOff(server: FleetServer, cut: boolean): void {
+    this.#network?.isolate([server.index, ...this.#sides.filter((side) => side === sideOf(server))], cut);
+  }
+
+  /** Makes a machine on the server's side; its address comes back. */
+  addSide(server: FleetServer): string {
+    const side = sideOf(server);
+    this.#network?.add(side);
+    this.#sides.push(side);
+    return this.#network?.addressOf(side) ?? "127.0.0.1";
   }
 
   /** A process of those who watch the servers. */
   startWatcher(name: string, command: readonly string[]): ChildProcess {
-    const inside = this.separate ? ["ip", "netns", "exec", this.#nameOf(WATCHERS_INDEX)] : [];
-    return this.start(name, [...inside, ...command]);
+    return this.start(name, [...(this.#network?.inside(WATCHERS_INDEX) ?? []), ...command]);
   }
 
-  /**
-   * Cuts a server off from every other server and from the watchers, or lets it back; clients reach it
-   * still.
-   */
-  cutOff(server: FleetServer, cut: boolean): void {
-    const others = this.servers.filter((other) => other !== server);
-    for (const host of [...others.map((other) => other.host), this.watchersAddress])
-      this.#cut(server, host, cut);
+  /** A process on the machine on the server's side. */
+  startAtSide(server: FleetServer, name: string, command: readonly string[]): ChildProcess {
+    return this.start(name, [...(this.#network?.inside(sideOf(server)) ?? []), ...command]);
   }
 
   /** Any other process of the system; its output goes to a file of the fleet's folder. */
@@ -155,7 +160,7 @@ export class Fleet {
     process.off("SIGINT", this.#onSignal).off("SIGTERM", this.#onSignal);
     for (const server of this.servers) server.client.close();
     await Promise.all([...this.#processes].map((child) => this.stop(child, "SIGKILL")));
-    this.#removeNetwork();
+    this.#network?.close();
     rmSync(this.folder, { recursive: true, force: true });
   }
 
@@ -164,59 +169,13 @@ export class Fleet {
     process.exit(143);
   };
 
-  get #bridge(): string {
-    return `${this.#prefix}b`;
-  }
-
-  #nameOf(index: number): string {
-    return `${this.#prefix}n${index}`;
-  }
-
-  #makeNamespace(index: number): void {
-    const [name, outside, inside] = [
-      this.#nameOf(index),
-      `${this.#prefix}o${index}`,
-      `${this.#prefix}i${index}`,
-    ];
-    ip("netns", "add", name);
-    this.#namespaces.push(index);
-    ip("link", "add", outside, "type", "veth", "peer", "name", inside);
-    ip("link", "set", inside, "netns", name);
-    ip("link", "set", outside, "master", this.#bridge, "up");
-    ip("netns", "exec", name, "ip", "addr", "add", `${this.#subnet}.${index}/24`, "dev", inside);
-    ip("netns", "exec", name, "ip", "link", "set", inside, "up");
-    ip("netns", "exec", name, "ip", "link", "set", "lo", "up");
-  }
-
-  #removeNetwork(): void {
-    for (const index of this.#namespaces.splice(0)) tryIp("netns", "del", this.#nameOf(index));
-    if (this.separate) tryIp("link", "del", this.#bridge);
-  }
-
   #abandon(): void {
     for (const child of this.#processes) child.kill("SIGKILL");
-    this.#removeNetwork();
+    this.#network?.close();
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
 
-function ip(...words: string[]): void {
-  execFileSync("ip", words, { stdio: "pipe" });
-}
-
-function tryIp(...words: string[]): boolean {
-  try {
-    ip(...words);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** False where this machine does not let us. */
-function makeBridge(name: string, address: string): boolean {
-  if (!tryIp("link", "add", name, "type", "bridge")) return false;
-  if (tryIp("addr", "add", `${address}/24`, "dev", name) && tryIp("link", "set", name, "up")) return true;
-  tryIp("link", "del", name);
-  return false;
+function sideOf(server: FleetServer): number {
+  return server.index + SIDE_OFFSET;
 }

@@ -4,12 +4,19 @@
  * down.
  */
 import { describeMachine } from "../macro/machine.ts";
-import { type FailoverOptions, type Incident, parseOptions } from "./options.ts";
+import { type FailoverOptions, type Incident, type SystemName, parseOptions } from "./options.ts";
 import { type FailoverRow, killAgainAndAgain } from "./rounds.ts";
 import { startSystem } from "./systems.ts";
 
 /** Ports of the first system; each has a hundred. */
 const BASE_PORT = 28_000 + (process.pid % 20) * 400;
+
+const SHOWN_NAMES: Record<SystemName, string> = {
+  shoal: "Shoal, acks = async",
+  "shoal-acks": "Shoal, acks = replica",
+  sentinel: "Redis Sentinel",
+  cluster: "Redis Cluster",
+};
 
 /** Of each row, below the table; JSON has more. */
 const FINDINGS_SHOWN = 2;
@@ -21,16 +28,23 @@ function tell(text: string): void {
 async function run(options: FailoverOptions): Promise<FailoverRow[]> {
   const rows: FailoverRow[] = [];
   for (const [index, name] of options.systems.entries()) {
-    const system = await startSystem(name, BASE_PORT + index * 100, options);
-    try {
-      for (const incident of options.incidents.filter((one) => canCause(one, system.fleet.separate))) {
-        rows.push(await killAgainAndAgain(system, incident, options, tell));
-      }
-    } finally {
-      await system.fleet.close();
-    }
+    rows.push(...(await runOne(name, BASE_PORT + index * 100, options)));
   }
   return rows;
+}
+
+async function runOne(name: SystemName, basePort: number, options: FailoverOptions): Promise<FailoverRow[]> {
+  const rows: FailoverRow[] = [];
+  const system = await startSystem(name, basePort, options);
+  try {
+    for (const { incident, times } of options.incidents) {
+      if (!canCause(incident, system.fleet.separate)) continue;
+      rows.push(await killAgainAndAgain(system, incident, times, options, tell));
+    }
+    return rows;
+  } finally {
+    await system.fleet.close();
+  }
 }
 
 function canCause(incident: Incident, separate: boolean): boolean {
@@ -42,32 +56,34 @@ function canCause(incident: Incident, separate: boolean): boolean {
 const HEAD = [
   "system",
   "incident",
-  "kills",
-  "acknowledged",
+  "times",
+  "writes acknowledged",
   "lost",
-  "kills with loss",
-  "duplicated",
-  "other wrong",
+  "times with loss",
+  "otherwise wrong",
   "errors",
-  "ms without service: median (lowest–highest)",
+  "without service, ms: median",
+  "max",
 ];
 
 function cellsOf(row: FailoverRow): string[] {
   const { gapsMs } = row;
-  const number = (value: number): string => value.toLocaleString("en");
-  const median = gapsMs[gapsMs.length >> 1];
-  return [
-    row.system,
-    row.incident,
-    number(row.kills),
-    number(row.acknowledged),
-    number(row.lost),
-    number(row.killsWithLoss),
-    number(row.duplicated),
-    number(row.otherWrong),
-    number(row.errors),
-    `${number(median)} (${number(gapsMs[0])}–${number(gapsMs[gapsMs.length - 1])})`,
+  const numbers = [
+    row.kills,
+    row.acknowledged,
+    row.lost,
+    row.killsWithLoss,
+    row.wrong,
+    row.errors,
+    median(gapsMs),
+    gapsMs[gapsMs.length - 1],
   ];
+  return [SHOWN_NAMES[row.system], row.incident, ...numbers.map((number) => number.toLocaleString("en"))];
+}
+
+function median(sorted: readonly number[]): number {
+  const half = (sorted.length - 1) / 2;
+  return Math.round((sorted[Math.floor(half)] + sorted[Math.ceil(half)]) / 2);
 }
 
 function format(rows: readonly FailoverRow[], markdown: boolean): string {

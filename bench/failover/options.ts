@@ -19,33 +19,34 @@ export type Incident = (typeof INCIDENTS)[number];
 export interface FailoverOptions {
   readonly output: "text" | "markdown" | "json";
   readonly systems: readonly SystemName[];
-  readonly incidents: readonly Incident[];
-  /** Kills of each system, for each incident. */
-  readonly kills: number;
-  /** How long the checker runs for one kill; the kill comes after `quietSeconds`. */
+  /** Each with how often it happens to each system. */
+  readonly incidents: ReadonlyArray<{ readonly incident: Incident; readonly times: number }>;
+  /** How long the checker may run for one incident; it ends soon after clients are served again. */
   readonly seconds: number;
-  readonly quietSeconds: number;
   /** How long the link lags before the kill, in milliseconds. */
   readonly lagMs: number;
-  /** How long a split lasts, and how long clients go on after it. */
+  /** How long a split lasts. */
   readonly splitSeconds: number;
-  readonly healSeconds: number;
   /** After so long without an answer a server counts as down, in all systems. */
   readonly downAfterMs: number;
   readonly workers: number;
   readonly keys: number;
 }
 
+/** With four systems about half an hour. */
+const INCIDENTS_DEFAULT = "kill,lag-kill=3,split=3";
+
 const HELP = `npm run bench:failover -- [options]: primaries killed under load
 
   --systems LIST      ${SYSTEMS.join(",")} (all)
-  --incidents LIST    ${INCIDENTS.join(",")} (all; but for kill, root and network namespaces)
-  --kills N           kills of each system and incident (20)
-  --seconds N         load around each kill (14)
+  --incidents LIST    of ${INCIDENTS.join(",")}, each =N for N times (${INCIDENTS_DEFAULT});
+                      all but kill need root and network namespaces
+  --kills N           how often, where the list does not say (20)
+  --seconds N         load around each incident at most; it ends 3 s after a kill is over (40)
   --lag N             milliseconds that the replication link lags before lag-kill (300)
   --down-after N      milliseconds until a server counts as down, in all systems (3000)
   --workers N         clients (16)
-  --markdown          print Markdown tables
+  --markdown          print one Markdown table
   --json              print one JSON document
   --help              print this`;
 
@@ -55,9 +56,9 @@ export function parseOptions(args: readonly string[]): FailoverOptions | string 
     args: [...args],
     options: {
       systems: { type: "string", default: SYSTEMS.join(",") },
-      incidents: { type: "string", default: INCIDENTS.join(",") },
+      incidents: { type: "string", default: INCIDENTS_DEFAULT },
       kills: { type: "string", default: "20" },
-      seconds: { type: "string", default: "14" },
+      seconds: { type: "string", default: "40" },
       lag: { type: "string", default: "300" },
       "down-after": { type: "string", default: "3000" },
       workers: { type: "string", default: "16" },
@@ -72,13 +73,14 @@ export function parseOptions(args: readonly string[]): FailoverOptions | string 
   return {
     output: values.json ? "json" : text,
     systems: chosen("--systems", values.systems, SYSTEMS),
-    incidents: chosen("--incidents", values.incidents, INCIDENTS),
-    kills: whole("--kills", values.kills),
+    incidents: values.incidents.split(",").map((word) => {
+      const [name, times = values.kills] = word.split("=");
+      const [incident] = chosen("--incidents", name, INCIDENTS);
+      return { incident, times: whole(word === name ? "--kills" : "--incidents", times) };
+    }),
     seconds: whole("--seconds", values.seconds),
-    quietSeconds: 2,
     lagMs: whole("--lag", values.lag),
     splitSeconds: 10,
-    healSeconds: 16,
     downAfterMs: whole("--down-after", values["down-after"]),
     workers,
     keys: workers * 6,

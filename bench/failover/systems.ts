@@ -8,33 +8,13 @@
 import { Cluster, Redis } from "ioredis";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { systemHttpClient } from "../../src/platform/http/http-client.ts";
-import { fetchStatus } from "../../src/contract/client.ts";
-import { slotOf } from "../../src/routing/slot-of.ts";
-import type { Driver } from "../../src/verify/driver.ts";
-import type { Tag } from "../../src/verify/key-slots.ts";
 import { until } from "../../test/support/until.ts";
 import { clusterSlot } from "./cluster-slot.ts";
 import { Fleet, type FleetServer } from "./fleet.ts";
 import { IoredisDriver } from "./ioredis-driver.ts";
 import type { FailoverOptions, SystemName } from "./options.ts";
-
-const SHOAL = join(import.meta.dirname, "../../bin/shoal");
-const HEAL_MS_MAX = 60_000;
-/** What does not listen on loopback wants one. */
-const TOKEN = "of-this-benchmark-only";
-
-export interface System {
-  readonly name: SystemName;
-  readonly fleet: Fleet;
-  /** The servers of the group that is hit; which is the primary changes. */
-  readonly members: readonly FleetServer[];
-  readonly driver: Driver;
-  /** Whether a hash tag is in the group that is hit. */
-  holds(tag: string): boolean;
-  /** Waits until the system itself says that it is whole. */
-  awaitWhole(): Promise<void>;
-}
+import { startShoal } from "./shoal-system.ts";
+import { HEAL_MS_MAX, type System, primaryOf, startServers } from "./system.ts";
 
 export function startSystem(name: SystemName, basePort: number, options: FailoverOptions): Promise<System> {
   const fleet = new Fleet(basePort);
@@ -48,102 +28,6 @@ export function startSystem(name: SystemName, basePort: number, options: Failove
     await fleet.close();
     throw error;
   });
-}
-
-/** So many tags of the group that is hit. */
-export function tagsOf(system: System, run: string, count: number): Tag[] {
-  const tags: Tag[] = [];
-  for (let i = 0; tags.length < count; i++) {
-    if (system.holds(`${run}.${i}`)) tags.push({ tag: `${run}.${i}`, label: "hit" });
-  }
-  return tags;
-}
-
-/** The one of the pair that is the primary now. */
-export async function primaryOf(system: System): Promise<FleetServer> {
-  for (const server of system.members) {
-    const role = await server.client.role().catch(() => null);
-    if (role?.role === "primary" && role.replicas > 0) return server;
-  }
-  throw new Error(`${system.name}: no primary with a replica`);
-}
-
-async function startServers(
-  fleet: Fleet,
-  count: number,
-  args: readonly string[] = [],
-): Promise<FleetServer[]> {
-  const servers: FleetServer[] = [];
-  for (let i = 0; i < count; i++) servers.push(await fleet.startServer(args));
-  return servers;
-}
-
-async function startShoal(
-  fleet: Fleet,
-  basePort: number,
-  options: FailoverOptions,
-  name: SystemName,
-): Promise<System> {
-  const servers = await startServers(fleet, 7);
-  const control = `${fleet.watchersAddress}:${basePort + 20}`;
-  const proxy = basePort + 21;
-  const groups = [servers.slice(0, 3), servers.slice(3, 5), servers.slice(5)].flatMap((members, i) => [
-    "[[cluster.groups]]",
-    `id = "g${i + 1}"`,
-    `primary = "${members[0].addr}"`,
-    `replicas = [${members
-      .slice(1)
-      .map(({ addr }) => `"${addr}"`)
-      .join(", ")}]`,
-  ]);
-  const acks = name === "shoal-acks" ? ["[cluster.options]", 'acks = "replica"'] : [];
-  const controller = [
-    'id = "c1"',
-    `listen = "${control}"`,
-    `token = "${TOKEN}"`,
-    `down_after_ms = ${options.downAfterMs}`,
-    "[store]",
-    'kind = "sqlite"',
-    'path = "shoal.db"',
-    "[cluster]",
-    'name = "bench"',
-    "slots = 1024",
-    ...groups,
-    ...acks,
-  ];
-  writeFileSync(join(fleet.folder, "controller.toml"), controller.join("\n"));
-  const proxyFile = [
-    'id = "p1"',
-    `listen = "127.0.0.1:${proxy}"`,
-    `controllers = ["http://${control}"]`,
-    `controller_token = "${TOKEN}"`,
-    "workers = 1",
-    `state_dir = ${JSON.stringify(fleet.folder)}`,
-  ];
-  writeFileSync(join(fleet.folder, "proxy.toml"), proxyFile.join("\n"));
-  fleet.startWatcher("controller", [SHOAL, "controller", "--config", "controller.toml"]);
-  const target = { url: `http://${control}`, token: TOKEN };
-  const whole = async (): Promise<void> => {
-    const check = async (): Promise<boolean> => {
-      const status = await fetchStatus(systemHttpClient, target);
-      return status.groups.length === 3 && status.groups.every((group) => group.state === "ok");
-    };
-    await until(check, `${name} is whole`, HEAL_MS_MAX);
-  };
-  await whole();
-  fleet.start("proxy", [SHOAL, "proxy", "--config", "proxy.toml"]);
-  const client = new Redis({ host: "127.0.0.1", port: proxy });
-  client.on("error", () => {});
-  await until(async () => (await client.ping()) === "PONG", "the proxy answers", HEAL_MS_MAX);
-  client.disconnect();
-  return {
-    name,
-    fleet,
-    members: servers.slice(0, 3),
-    driver: new IoredisDriver(name, () => new Redis({ host: "127.0.0.1", port: proxy })),
-    holds: (tag) => slotOf(Buffer.from(tag), 0, tag.length, 1023) < 341,
-    awaitWhole: whole,
-  };
 }
 
 async function startSentinel(

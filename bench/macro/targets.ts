@@ -9,7 +9,8 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { evenRanges, type ClusterMap } from "../../src/topology/cluster-map.ts";
 import { until } from "../../test/support/until.ts";
-import { freePort, type Served, type Workbench } from "./workbench.ts";
+import { freePort } from "../../test/support/redis-process.ts";
+import type { Served, Workbench } from "./workbench.ts";
 
 const SHOAL = join(import.meta.dirname, "../../bin/shoal");
 const SLOTS = 1024;

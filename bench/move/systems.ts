@@ -7,7 +7,8 @@ import { addGroup, drainGroup, rebalance } from "../../src/contract/group-client
 import { fetchMoves } from "../../src/contract/move-client.ts";
 import { systemHttpClient } from "../../src/platform/http/http-client.ts";
 import { until } from "../../test/support/until.ts";
-import { type Served, Workbench, freePort } from "../macro/workbench.ts";
+import { freePort } from "../../test/support/redis-process.ts";
+import { type Served, Workbench } from "../macro/workbench.ts";
 import { openCluster, openProxy } from "./entrance.ts";
 import { type Movable, sleep } from "./measure.ts";
 import { RespPipe } from "./resp-pipe.ts";

@@ -13,6 +13,7 @@ import { ShoalError, errorTextOf } from "../base/shoal-error.ts";
 import { Controller } from "../controller/controller.ts";
 import {
   type ControllerConfig,
+  addressOf,
   helpControllerConfig,
   listenOf,
   parseControllerConfig,
@@ -22,8 +23,10 @@ import type { HttpHandler } from "../env/http.ts";
 import { systemClock } from "../platform/clock.ts";
 import { systemHttpClient } from "../platform/http/http-client.ts";
 import { systemHttpServer } from "../platform/http/http-server.ts";
+import { machineId } from "../platform/machine-id.ts";
 import { createPinoLog } from "../platform/pino-log.ts";
 import { PortableNet } from "../platform/portable/portable-net.ts";
+import { checkAddressFree } from "../platform/processes/addresses.ts";
 import { systemScriptRunner } from "../platform/processes/run-script.ts";
 import { onStopSignal } from "../platform/processes/signals.ts";
 import { systemRandom } from "../platform/random.ts";
@@ -38,8 +41,14 @@ export interface RunningController {
   stop(): Promise<void>;
 }
 
-/** @throws ShoalError CONFIG, STORE, ADDRESS_IN_USE, START_FAILED; nothing is left running then */
-export async function startController(config: ControllerConfig): Promise<RunningController> {
+/**
+ * `openStore`: another one for a test that wants to be there between two steps.
+ * @throws ShoalError CONFIG, STORE, ADDRESS_IN_USE, START_FAILED; nothing is left running then
+ */
+export async function startController(
+  config: ControllerConfig,
+  openStore: typeof openSqliteStore = openSqliteStore,
+): Promise<RunningController> {
   const log = createPinoLog(config.log_level, { part: "controller", id: config.id });
   const env = {
     clock: systemClock,
@@ -50,8 +59,12 @@ export async function startController(config: ControllerConfig): Promise<Running
     scripts: systemScriptRunner,
     log,
   };
+  if (config.sentinel_listen !== "") {
+    const { host, port } = addressOf(config.sentinel_listen);
+    await checkAddressFree(host, port);
+  }
   await mkdir(dirname(config["store.path"]), { recursive: true });
-  const store = await openSqliteStore(env, config["store.path"]);
+  const store = await openStore(env, config["store.path"]);
   let handle: HttpHandler = async () => new Response("starting\n", { status: 503 });
   const listening = systemHttpServer.listen(listenOf(config), (request) => handle(request));
   const listener = await listening.catch(async (error) => {
@@ -59,7 +72,13 @@ export async function startController(config: ControllerConfig): Promise<Running
     throw error;
   });
   const addr = config.advertise === "" ? listener.address : config.advertise;
-  const controller = new Controller(env, config, store, { pid: process.pid, addr, version: VERSION });
+  const machine = config.machine === "" ? machineId() : config.machine;
+  const controller = new Controller(env, config, store, {
+    pid: process.pid,
+    addr,
+    version: VERSION,
+    machine,
+  });
   handle = controller.handle;
   let stopped: Promise<void> | null = null;
   const stop = (): Promise<void> =>

@@ -13,6 +13,7 @@ import { ShoalError, errorTextOf } from "../base/shoal-error.ts";
 import { systemClock } from "../platform/clock.ts";
 import { systemDisk } from "../platform/disk.ts";
 import { systemHttpClient } from "../platform/http/http-client.ts";
+import { machineId } from "../platform/machine-id.ts";
 import { createPinoLog } from "../platform/pino-log.ts";
 import { checkAddressFree } from "../platform/processes/addresses.ts";
 import { type ChildProcess, startProcess } from "../platform/processes/child-process.ts";
@@ -79,6 +80,7 @@ function makeLink(
   config: ProxyConfig,
   master: ProxyMaster,
 ): ProxyLink {
+  const machine = config.machine === "" ? machineId() : config.machine;
   const options = {
     proxyId: config.id,
     controllers: config.controllers,
@@ -90,7 +92,7 @@ function makeLink(
     onMap: (map) => master.setMap(map),
     onLogin: (login) => master.setLogin(login),
     onControl: (lost) => master.setControlLost(lost),
-    report: () => reportOf(master.status(), process.pid),
+    report: () => reportOf(master.status(), process.pid, machine),
   });
 }
 

@@ -8,6 +8,9 @@
  * The transport sends from `headBlock/headStart/headEnd` and says `sent(n)`; when nothing waits the block
  * goes back to the pool, so that an idle connection owns no memory. Invariant: `length` is the sum over all
  * chunks. Rejected: a ring per connection (a fixed cost per idle connection, and two sends at the wrap).
+ *
+ * With a `keeper` what has been sent stays until the keeper lets it go: the tail is written on behind it, and
+ * full chunks change hands. That costs a question per send and nothing per append.
  */
 import { assert } from "./assert.ts";
 import type { Block, BlockPool } from "./block-pool.ts";
@@ -15,8 +18,21 @@ import { type Bytes, copyBytes, writeLatin1 } from "./bytes.ts";
 
 interface Chunk {
   readonly block: Block;
+  /** Where it began before any of it was sent. */
+  readonly from: number;
   start: number;
   readonly end: number;
+  readonly adopted: boolean;
+}
+
+/** Who wants to have what was sent. */
+export interface SentKeeper {
+  /** `block[start, end)` has left the queue; the block changes hands. */
+  take(block: Block, start: number, end: number): void;
+  /** So have `size` bytes in an adopted block, which is not handed over. */
+  skip(size: number): void;
+  /** All that was appended has been sent. The tail, from `tailFrom` on, is still the queue's. */
+  allSent(): void;
 }
 
 export class OutputQueue {
@@ -28,6 +44,9 @@ export class OutputQueue {
   tailStart = 0;
   tailEnd = 0;
   tailCapacity = 0;
+  /** From here on the tail is kept; without a keeper nobody asks. */
+  tailFrom = 0;
+  keeper: SentKeeper | null = null;
   readonly #pool: BlockPool;
   readonly #blockBytes: number;
   /** Full chunks before the tail, oldest first; null in the common case. */
@@ -65,7 +84,7 @@ export class OutputQueue {
   /** Appends `block[start, end)` without copying it; the queue owns the block from now on. */
   adopt(block: Block, start: number, end: number): void {
     this.#retireTail();
-    (this.#chunks ??= []).push({ block, start, end });
+    (this.#chunks ??= []).push({ block, from: start, start, end, adopted: true });
     this.length += end - start;
   }
 
@@ -89,24 +108,51 @@ export class OutputQueue {
     const chunks = this.#chunks;
     if (chunks === null) {
       this.tailStart += count;
-      if (this.length === 0) this.#releaseTail();
+      if (this.length === 0) this.#allSent();
       return;
     }
     const head = chunks[0];
     head.start += count;
     if (head.start < head.end) return;
-    this.#pool.give(head.block);
+    this.#dropChunk(head);
     chunks.shift();
     if (chunks.length === 0) this.#chunks = null;
-    if (this.length === 0 && this.tail !== null) this.#releaseTail();
+    if (this.length === 0) this.#allSent();
   }
 
-  /** Drops everything that waits. */
+  /** Drops everything that waits; a keeper gets it, as if it had been sent. */
   clear(): void {
-    if (this.#chunks !== null) for (const chunk of this.#chunks) this.#pool.give(chunk.block);
+    if (this.#chunks !== null) for (const chunk of this.#chunks) this.#dropChunk(chunk);
     this.#chunks = null;
     if (this.tail !== null) this.#releaseTail();
     this.length = 0;
+  }
+
+  /** Gives the tail back, if nothing in it waits: the keeper has no use for it any more. */
+  forgetSent(): void {
+    if (this.length > 0 || this.tail === null) return;
+    this.#pool.give(this.tail);
+    this.#forgetTail();
+  }
+
+  #allSent(): void {
+    const { keeper, tailCapacity } = this;
+    if (keeper !== null) keeper.allSent();
+    if (this.tail === null) return;
+    // A keeper's tail ends here when it is not of the first size or nearly full: what the next turn appends
+    // should leave in one piece.
+    const roomy = this.tailEnd * 4 <= tailCapacity * 3 && tailCapacity <= this.#blockBytes;
+    if (keeper === null || !roomy) this.#releaseTail();
+  }
+
+  #dropChunk({ block, from, end, adopted }: Chunk): void {
+    const { keeper } = this;
+    if (keeper !== null && !adopted) {
+      keeper.take(block, from, end);
+      return;
+    }
+    if (keeper !== null) keeper.skip(end - from);
+    this.#pool.give(block);
   }
 
   /** Fills the tail, then goes on in a new one: a chunk is as full as it can be. */
@@ -118,7 +164,7 @@ export class OutputQueue {
   }
 
   #nextTail(size: number): void {
-    const first = this.tail === null && this.#chunks === null;
+    const first = this.length === 0;
     this.#retireTail();
     const wanted = first ? this.#blockBytes : this.#blockBytes * 4;
     const tail = this.#pool.take(size > wanted ? size : wanted);
@@ -126,21 +172,24 @@ export class OutputQueue {
     this.tailBytes = tail.bytes;
     this.tailStart = 0;
     this.tailEnd = 0;
+    this.tailFrom = 0;
     this.tailCapacity = tail.bytes.length;
   }
 
   #retireTail(): void {
-    if (this.tail === null) return;
-    if (this.tailEnd > this.tailStart) {
-      (this.#chunks ??= []).push({ block: this.tail, start: this.tailStart, end: this.tailEnd });
-    } else {
-      this.#pool.give(this.tail);
+    const { tail, tailStart: start, tailEnd: end, tailFrom: from } = this;
+    if (tail === null) return;
+    if (end === start) this.#releaseTail();
+    else {
+      (this.#chunks ??= []).push({ block: tail, from, start, end, adopted: false });
+      this.#forgetTail();
     }
-    this.#forgetTail();
   }
 
   #releaseTail(): void {
-    this.#pool.give(this.tail as Block);
+    const tail = this.tail as Block;
+    if (this.keeper === null) this.#pool.give(tail);
+    else this.keeper.take(tail, this.tailFrom, this.tailEnd);
     this.#forgetTail();
   }
 

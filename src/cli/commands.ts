@@ -17,6 +17,7 @@ import {
   movesResumeCommand,
 } from "./topology/moves.ts";
 import { optionsListCommand, optionsSetCommand } from "./topology/options.ts";
+import { proxyForgetCommand } from "./topology/proxies.ts";
 import { groupDrainCommand, rebalanceCommand } from "./topology/rebalance.ts";
 import {
   serverAddCommand,
@@ -58,6 +59,7 @@ export const COMMANDS: readonly CommandRow[] = [
   verifyCommand,
   drillCommand,
   proxyCommand,
+  proxyForgetCommand,
   controllerCommand,
 ];
 

@@ -1,4 +1,5 @@
 /** `shoal failover GROUP`: a replica takes over, as planned or because the primary is dead. */
+import { hostname } from "node:os";
 import { failover } from "../contract/failover-client.ts";
 import type { FailoverAnswer } from "../contract/failover-routes.ts";
 import { type CommandRow, CONTROL_OPTION, DIR_OPTION } from "./command.ts";
@@ -32,7 +33,8 @@ export const failoverCommand: CommandRow = {
   async run(world, options, [group]) {
     const to = typeof options.to === "string" ? options.to : undefined;
     const target = await controllerTarget(world, options);
-    const answer = await failover(world.http, target, group, { to, force: options.force === true });
+    const by = `${world.variables["USER"] ?? "somebody"}@${hostname()}`.slice(0, 128);
+    const answer = await failover(world.http, target, group, { to, force: options.force === true, by });
     world.print(options.json ? JSON.stringify(answer, null, 2) : describe(answer));
     return 0;
   },

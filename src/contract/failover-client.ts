@@ -34,13 +34,17 @@ export function fetchEvents(http: HttpClient, target: ControllerTarget, since = 
   });
 }
 
-/** Calls `onEvent` for each event until `signal` ends it, or the controller does. */
+/**
+ * Calls `onEvent` for each event until `signal` ends it, or the controller does; `onAlive` for whatever
+ * comes, which is something every second.
+ */
 export async function followEvents(
   http: HttpClient,
   target: ControllerTarget,
   since: number,
   signal: AbortSignal,
   onEvent: (event: EventLine) => void,
+  onAlive: () => void = () => {},
 ): Promise<void> {
   const options = { query: `since=${since}`, signal, stream: true };
   const body = await openStream(http, target, FAILOVER_ROUTES.eventStream, options);
@@ -49,6 +53,7 @@ export async function followEvents(
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return;
+    onAlive();
     splitter.push(value);
   }
 }

@@ -1,7 +1,7 @@
 /** Failover, switchover, events: these rows of the API, with their schemas. */
 import { z } from "zod";
 import { READ, type Route } from "./route.ts";
-import { serverSightSchema } from "./schemas.ts";
+import { machineSchema, serverSightSchema } from "./schemas.ts";
 
 const WRITE = { ...READ, method: "POST" } as const;
 
@@ -14,6 +14,7 @@ export const failoverBodySchema = z.object({
     .boolean()
     .optional()
     .describe("without asking other observers, and whatever the replica lacks: what it lacks is lost"),
+  by: z.string().min(1).max(128).optional().describe("who asks, for the event"),
 });
 
 export const failoverAnswerSchema = z.object({
@@ -39,7 +40,10 @@ export const eventSchema = z.object({
 export const eventListSchema = z.object({ controller: z.string(), events: z.array(eventSchema) });
 
 /** What a following controller tells the leader. */
-export const sightsBodySchema = z.object({ sights: z.array(serverSightSchema).max(16384) });
+export const sightsBodySchema = z.object({
+  sights: z.array(serverSightSchema).max(16384),
+  machine: machineSchema,
+});
 
 export const FAILOVER_ROUTES = {
   failover: {

@@ -131,10 +131,18 @@ export const serverSightSchema = z.object({
   detail: shortText,
 });
 
+/** Where an observer of the servers runs. */
+export const machineSchema = z
+  .string()
+  .max(128)
+  .optional()
+  .describe("the same for all that run on one machine; those count as one when servers look dead");
+
 /** A proxy's heartbeat: renews its lease, acknowledges the map, carries what it sees and counts. */
 export const proxyReportSchema = z.object({
   addr: address.describe("where clients connect"),
   pid: processId,
+  machine: machineSchema,
   state: z.enum(["serving", "draining"]),
   workers: z.array(z.object({ pid: processId })).max(REPORT_LIMITS.workersMax),
   map: mapIdentitySchema.nullable().describe("the map that every worker serves by; null before the first"),
@@ -175,6 +183,7 @@ export const healthSchema = z.object({
   pid: processId,
   leader: z.boolean(),
   term: count,
+  sentinel: address.optional().describe("where it answers Sentinel clients; absent: nowhere"),
 });
 
 const errorCodes = Object.keys(ERROR_CODES) as [ErrorCode, ...ErrorCode[]];

@@ -23,7 +23,13 @@ describe("parseControllerConfig", () => {
   test.each([
     [{ listen: "10.0.0.1:18080" }, "listen: 10.0.0.1:18080 is not loopback: set token"],
     [{ listen: "18080" }, 'listen: "18080": want host:port'],
+    [{ sentinel_listen: "10.0.0.1:26379" }, "10.0.0.1:26379 is not loopback: set sentinel_password"],
+    [{ sentinel_listen: "127.0.0.1:18080" }, "127.0.0.1:18080: want a port of its own"],
+    [{ sentinel_listen: "26379" }, 'sentinel_listen: "26379": want host:port'],
     [{ id: "a b" }, 'id: "a b"'],
+    [{ failover: "sentinel" }, 'sentinels: want at least one host:port with failover = "sentinel"'],
+    [{ sentinels: ["h"] }, 'sentinels: "h": want host:port'],
+    [{ sentinels: ["h:1", "h:1"] }, "sentinels: a sentinel stands in it twice"],
     [{ cluster: { slots: 1025, groups: [group] } }, "slot count 1025 is not one of"],
     [{ cluster: { groups: {} } }, "want a list of tables"],
     [

@@ -9,7 +9,6 @@ import {
   type ConfigTable,
   configError,
   helpConfig,
-  nearestName,
   parseConfig,
 } from "../base/config-table.ts";
 import { errorTextOf } from "../base/shoal-error.ts";
@@ -17,7 +16,8 @@ import type { TlsClientOptions } from "../env/net.ts";
 import { LEASE_MS_MAX } from "../store/lease-decision.ts";
 import { createTopology, type ClusterSpec, type GroupSpec } from "../topology/change-topology.ts";
 import { SLOT_COUNTS, parseAddress } from "../topology/cluster-map.ts";
-import { CLUSTER_OPTIONS, type OptionValue, checkOptions } from "../topology/cluster-options.ts";
+import { helpNewCluster, parseGroups, parseOptions } from "./new-cluster-config.ts";
+import { SENTINELS_CONFIG, checkSentinels } from "./sentinels/sentinels-config.ts";
 
 export const CONTROLLER_CONFIG = {
   id: { type: "string", default: "c1", doc: "Name of this controller; no other controller may have it." },
@@ -30,6 +30,11 @@ export const CONTROLLER_CONFIG = {
     type: "string",
     default: "",
     doc: "The address that others reach the API at, when it is not the one of listen: host:port.",
+  },
+  machine: {
+    type: "string",
+    default: "",
+    doc: "Names the machine: observers on one count as one when servers look dead. Empty: by the kernel.",
   },
   token: {
     type: "string",
@@ -122,15 +127,18 @@ export const CONTROLLER_CONFIG = {
   failover: {
     type: "choice",
     default: "automatic",
-    values: ["automatic", "manual"],
-    doc: "Whether a dead primary is replaced by itself, or by `shoal failover` only.",
+    values: ["automatic", "manual", "sentinel"],
+    doc:
+      "Whether a dead primary is replaced by itself, by `shoal failover` only, " +
+      "or by redis-sentinel processes, which are configured and followed.",
   },
+  ...SENTINELS_CONFIG,
   quorum: {
     type: "int",
     default: 0,
     min: 0,
     max: 1000,
-    doc: "Controllers and proxies that must see a primary down before it is replaced. 0: more than half.",
+    doc: "Machines (on one: controllers and proxies) that must see a primary down. 0: more than half.",
   },
   safe_mode_groups: {
     type: "int",
@@ -162,6 +170,22 @@ export const CONTROLLER_CONFIG = {
     min: 100,
     max: 300_000,
     doc: "How long webhook and script may take.",
+  },
+  sentinel_listen: {
+    type: "string",
+    default: "",
+    doc: "Where Sentinel clients are answered: host:port. Not loopback: needs a password. Empty: nowhere.",
+  },
+  sentinel_name: {
+    type: "string",
+    default: "",
+    doc: "The master name that stands for the whole cluster to Sentinel clients. Empty: the cluster's name.",
+  },
+  sentinel_password: {
+    type: "string",
+    default: "",
+    secret: true,
+    doc: "What Sentinel clients must show. Empty: none.",
   },
   server_username: {
     type: "string",
@@ -217,28 +241,9 @@ export interface ControllerConfig extends ConfigOf<typeof CONTROLLER_CONFIG> {
   readonly options: ClusterSpec["options"];
 }
 
-const GROUP_KEYS = ["id", "primary", "replicas"];
-
-const GROUPS_HELP = `
-# The groups that a new cluster begins with; once the store holds a cluster, the store says what they are.
-# A primary keeps its data. A replica must be empty, or hold a copy of its primary: nothing else goes.
-#[[cluster.groups]]
-#id = "g1"
-#primary = "127.0.0.1:20001"
-#replicas = ["127.0.0.1:20002"]
-`;
-
 /** For `--help-config`. */
 export function helpControllerConfig(): string {
-  return helpConfig(CONTROLLER_CONFIG, "Configuration of shoal controller") + GROUPS_HELP + optionsHelp();
-}
-
-function optionsHelp(): string {
-  const rows = Object.entries(CLUSTER_OPTIONS).map(([name, row]) => {
-    return `# ${row.doc}\n#${name} = ${JSON.stringify(row.default)}`;
-  });
-  const head = "# The options that a new cluster begins with; `shoal options set` changes them later.";
-  return `\n${head}\n#[cluster.options]\n${rows.join("\n")}\n`;
+  return helpConfig(CONTROLLER_CONFIG, "Configuration of shoal controller") + helpNewCluster();
 }
 
 /**
@@ -269,6 +274,7 @@ export function parseControllerConfig(
     );
   }
   checkListen(config, source);
+  checkSentinels(config, source);
   if (config.groups.length > 0) {
     // The same check as at the creation, so that a mistake is found at the start and not by the first leader.
     try {
@@ -282,8 +288,13 @@ export function parseControllerConfig(
 
 /** Where to listen. Port 0 (any free one) is for tests. */
 export function listenOf(config: ControllerConfig): { host: string; port: number } {
-  const port = Number(config.listen.slice(config.listen.lastIndexOf(":") + 1));
-  return { host: parseAddress(config.listen.replace(/:0$/, ":1")).host, port };
+  return addressOf(config.listen);
+}
+
+/** An address of the configuration, which has been checked: unlike elsewhere, port 0 is one. */
+export function addressOf(address: string): { host: string; port: number } {
+  const port = Number(address.slice(address.lastIndexOf(":") + 1));
+  return { host: parseAddress(address.replace(/:0$/, ":1")).host, port };
 }
 
 /** How the controller goes to the servers by TLS; null: it does not. Files are read by the transport only. */
@@ -307,61 +318,31 @@ export function clusterSpecOf(config: ControllerConfig): ClusterSpec {
   };
 }
 
-/**
- * Checks the shape of each `[[cluster.groups]]`; whether the addresses make a cluster is checked by
- * createTopology.
- */
-function parseGroups(groups: unknown, source: ConfigSource): GroupSpec[] {
-  if (!Array.isArray(groups))
-    throw configError(source, "cluster.groups", "want a list of tables: [[cluster.groups]]");
-  return groups.map((group: unknown, index) => {
-    const where = `number ${index + 1}`;
-    if (typeof group !== "object" || group === null) {
-      throw configError(source, "cluster.groups", `${where}: want a table with id, primary and replicas`);
-    }
-    for (const key of Object.keys(group)) {
-      if (GROUP_KEYS.includes(key)) continue;
-      const nearest = nearestName(key, GROUP_KEYS);
-      const advice = nearest === null ? "" : ` (did you mean ${nearest}?)`;
-      throw configError(source, "cluster.groups", `${where}: unknown key ${key}${advice}`);
-    }
-    const { id, primary, replicas = [] } = group as { id?: unknown; primary?: unknown; replicas?: unknown };
-    const good = typeof id === "string" && typeof primary === "string" && Array.isArray(replicas);
-    if (!good || !replicas.every((addr) => typeof addr === "string")) {
-      throw configError(
-        source,
-        "cluster.groups",
-        `${where}: want id and primary as texts, replicas as a list of texts`,
-      );
-    }
-    return { id, primary, replicas };
-  });
-}
-
-/** `[cluster.options]`, by the table that `shoal options set` goes by. */
-function parseOptions(options: unknown, source: ConfigSource): ClusterSpec["options"] {
-  if (typeof options !== "object" || options === null || Array.isArray(options)) {
-    throw configError(source, "cluster.options", "want a table: [cluster.options]");
-  }
-  try {
-    return checkOptions(options as Record<string, OptionValue>);
-  } catch (error) {
-    throw configError(source, "cluster.options", errorTextOf(error));
-  }
-}
-
 /** Whoever reaches the API can change the cluster: not without a token, unless it is this machine only. */
 function checkListen(config: ControllerConfig, source: ConfigSource): void {
   const host = hostOf(config.listen, "listen", source);
   if (config.advertise !== "") hostOf(config.advertise, "advertise", source);
-  const loopback = host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
-  if (!loopback && config.token === "") {
+  if (!isLoopback(host) && config.token === "") {
     throw configError(
       source,
       "listen",
       `${config.listen} is not loopback: set token, or listen on 127.0.0.1`,
     );
   }
+  const { sentinel_listen: sentinel } = config;
+  if (sentinel === "") return;
+  const sentinelHost = hostOf(sentinel, "sentinel_listen", source);
+  if (sentinel === config.listen || sentinel.endsWith(":0")) {
+    throw configError(source, "sentinel_listen", `${sentinel}: want a port of its own`);
+  }
+  if (!isLoopback(sentinelHost) && config.sentinel_password === "") {
+    const what = `${sentinel} is not loopback: set sentinel_password, or listen on 127.0.0.1`;
+    throw configError(source, "sentinel_listen", what);
+  }
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
 /** Port 0 (any free one) is allowed for tests. */

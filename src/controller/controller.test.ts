@@ -30,7 +30,7 @@ async function make(id: string, database: MemoryDatabase, store?: Store): Promis
   const groups = [{ id: "g1", primary: "127.0.0.1:1", replicas: [] }];
   const values = { id, lease_ms: 500, listen: "127.0.0.1:1", cluster: { groups } };
   const config = parseControllerConfig(values, { file: "test" });
-  const self = { pid: 1, addr: "127.0.0.1:1", version: "0" };
+  const self = { pid: 1, addr: "127.0.0.1:1", version: "0", machine: "m" };
   return new Controller(env, config, store ?? (await openMemoryStore(env, database)), self);
 }
 

@@ -27,9 +27,11 @@ import { createMover } from "./moves/create-mover.ts";
 import type { Mover } from "./moves/mover.ts";
 import { ProxyRegistry } from "./proxy-registry.ts";
 import { Reconciler } from "./reconciler.ts";
+import { SentinelFace, sentinelAddress } from "./sentinel/sentinel-face.ts";
 import { type Service, ServiceList } from "./service.ts";
 import { buildStatus } from "./status.ts";
 import { SlotRates } from "./topology/slot-rates.ts";
+import { switchTotalsOf } from "../topology/switch-changes.ts";
 import { type TopologyParts, createTopologyParts } from "./topology/topology-parts.ts";
 
 export interface ControllerEnv extends Pick<Env, "clock" | "timers" | "random" | "net" | "log"> {
@@ -46,6 +48,8 @@ export interface ControllerIdentity {
   readonly addr: string;
   /** The program's version. */
   readonly version: string;
+  /** Where it runs: the same text for all that run there. */
+  readonly machine: string;
 }
 
 export class Controller implements Service {
@@ -69,6 +73,7 @@ export class Controller implements Service {
   readonly #httpAnswers = new Map<string, number>();
 
   constructor(env: ControllerEnv, config: ControllerConfig, store: Store, self: ControllerIdentity) {
+    const { machine } = self;
     this.#config = config;
     this.#store = store;
     this.events = new EventLog(env);
@@ -97,7 +102,8 @@ export class Controller implements Service {
     const moving = createMover({ ...shared, config, hub: this.#hub, credentials: ask.credentials });
     this.#logins = moving.logins;
     this.#mover = moving.mover;
-    this.#failover = createFailoverParts({ ...shared, config, store, logins: this.#replication });
+    this.#failover = createFailoverParts({ ...shared, config, machine, store, logins: this.#replication });
+    this.#reconciler.sentinels = this.#failover.sentinels;
     const rates = new SlotRates(env, this.#proxies);
     const { mover } = moving;
     this.#topology = createTopologyParts({ ...shared, ask, reconciler: this.#reconciler, rates, mover });
@@ -115,6 +121,9 @@ export class Controller implements Service {
       this.#mover,
       rates,
       ...this.#failover.services,
+      ...(config.sentinel_listen === ""
+        ? []
+        : [new SentinelFace({ ...shared, config, store, self, failover: this.#failover.failover })]),
       election,
     ]);
     this.handle = createApi(createHandlers(this.#apiParts(self)), {
@@ -177,6 +186,7 @@ export class Controller implements Service {
       topology: this.#topology,
       failover: this.#failover,
       events: this.events,
+      sentinel: sentinelAddress(this.#config, self.addr),
       status: () => this.#status(),
       metrics: () => this.#metrics(),
     };
@@ -206,6 +216,7 @@ export class Controller implements Service {
       term: this.state.leader?.term ?? 0,
       mapStreams: this.#hub.streams,
       switches: this.state.topology?.switches ?? [],
+      switchTotals: this.state.topology === null ? {} : switchTotalsOf(this.state.topology),
       moves: this.state.topology === null ? null : this.#mover.view(),
       moved: this.#mover.totals,
       eventCounts: this.events.counts,

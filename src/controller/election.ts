@@ -20,9 +20,6 @@ export interface ElectionHooks {
   onFollow(leader: Leadership | null): void;
 }
 
-/** A controller counts as alive for so many leases after its last word. */
-const MEMBER_LEASES = 2;
-
 export class Election implements Service {
   readonly #env: Pick<Env, "clock" | "timers" | "log">;
   readonly #store: Store;
@@ -124,9 +121,9 @@ export class Election implements Service {
     this.#leaseEndsMs = askedMs + this.#leaseMs;
   }
 
-  /** Followers are members too; that is how status shows every controller. */
+  /** Followers are members too: status shows them, and their silence counts. For as long as a proxy's. */
   #announce(): Promise<void> {
-    return this.#store.announceMember(this.#member, this.#leaseMs * MEMBER_LEASES);
+    return this.#store.announceMember(this.#member, this.#leaseMs);
   }
 
   /** Acts as a follower from now on; the next turn tries to lead again. */

@@ -35,6 +35,10 @@ export const EVENT_KINDS = {
   "switchover-ended": "a switchover was given up: the primary stays",
   "safe-mode": "no primary is replaced automatically, for the reason that is named",
   "safe-mode-over": "primaries are replaced automatically again",
+  "sentinel-told": "a redis-sentinel was told to watch over a group, of its settings, or to do so no more",
+  "sentinel-reset": "a redis-sentinel was made to forget replicas that must not take over",
+  "sentinel-lost": "a redis-sentinel does not answer",
+  "sentinel-back": "a redis-sentinel answers again",
   "notify-failed": "a webhook or script could not be told",
   "wiring-problem": "a replica must not be touched, or cannot be wired; somebody has to look",
   "group-added": "a group came in; it owns no slots yet, unless some were named",
@@ -48,6 +52,7 @@ export const EVENT_KINDS = {
   "proxy-left": "a proxy has drained and gone",
   "proxy-fenced": "a silent proxy was shut out of a server, so that slots can be moved without it",
   "proxy-let-in": "a fenced proxy has the map in force and may sign in again",
+  "proxy-forgotten": "somebody vouches that a silent proxy will never send anything again",
   "move-planned": "slots shall be moved to other groups",
   "slots-locked": "proxies hold the requests for slots that are about to be moved",
   "slots-unlocked": "slots were not moved, because a proxy has not acknowledged the lock in time",
@@ -93,6 +98,8 @@ export const NOTIFIED_KINDS: ReadonlySet<EventKind> = new Set<EventKind>([
   "switchover-ended",
   "safe-mode",
   "safe-mode-over",
+  "sentinel-lost",
+  "sentinel-back",
   "proxy-lost",
   "leader-elected",
 ]);
@@ -109,6 +116,7 @@ const BAD_KINDS: ReadonlySet<EventKind> = new Set<EventKind>([
   "failover-refused",
   "switchover-ended",
   "safe-mode",
+  "sentinel-lost",
   "notify-failed",
 ]);
 
@@ -141,9 +149,11 @@ export class EventLog {
     for (const listener of this.#listeners) listener(event);
   }
 
-  /** One that another controller has logged, before this one began; older ones first. */
-  recall(atMs: number, kind: EventKind, fields: LogFields): void {
-    this.#keep(atMs, kind, fields);
+  /** One that another controller has logged; `live`: it has just happened, so that listeners are told. */
+  recall(atMs: number, kind: EventKind, fields: LogFields, live: boolean): ControllerEvent {
+    const event = this.#keep(atMs, kind, fields);
+    if (live) for (const listener of this.#listeners) listener(event);
+    return event;
   }
 
   /** Oldest first. */

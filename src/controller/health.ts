@@ -3,15 +3,18 @@
  * a frozen server delays nobody. What is seen is kept in `observations`; what follows from it is decided in
  * topology/.
  *
- *   up ──a look fails──▶ suspect ──no answer for down_after_ms since the last one──▶ down ──answer──▶ up
- *                          └──answer──▶ up
+ *   up ──a look fails, or takes long──▶ suspect ──no answer for down_after_ms──▶ down ──answer──▶ up
+ *                                         └──answer──▶ up
  *
- * Counted from the last answer, and by a timer: a look at a frozen server takes its whole time-out to fail. A
- * reply that says BUSY (a script runs) or LOADING is an answer. Invariant: time in which this process itself
- * stood still counts for nobody; after a pause every answer that had come in the meantime looks late.
+ * Counted from the last answer, and by a timer. A reply that says BUSY (a script runs) or LOADING is an
+ * answer, and so is one that comes late: a look that takes long is waited for further, over a connection that
+ * nothing else can end, and the next one begins at once. So a server that takes nearly `down_after_ms` for
+ * each answer, all the time, is slow and not dead. Invariant: time in which this process itself stood still
+ * counts for nobody; after a pause every answer that had come in the meantime looks late.
  */
 import { errorCodeOf, errorTextOf } from "../base/shoal-error.ts";
 import type { Timer } from "../env/env.ts";
+import { withTimeLimit } from "../env/time-limit.ts";
 import { RedisServer } from "../redis/redis-server.ts";
 import type { RedisEnv, ServerConnectionOptions } from "../redis/server-connection.ts";
 import type { ServerInfo } from "../redis/server-info.ts";
@@ -22,9 +25,9 @@ import type { EventLog } from "./events.ts";
 import type { Service } from "./service.ts";
 
 export interface HealthOptions {
-  /** Pause between the end of one look and the next. */
+  /** From one look to the next; a look that takes longer is followed by the next at once. */
   readonly periodMs: number;
-  /** For connecting and for each command; a look that takes longer has failed. */
+  /** For connecting and for each command; a server that takes longer for a look is suspect. */
   readonly timeoutMs: number;
   /** Without an answer for so long, a server is down. */
   readonly downAfterMs: number;
@@ -33,13 +36,16 @@ export interface HealthOptions {
 
 /** One server that is looked at. */
 interface Watch {
+  /** For those who repair: a command that takes too long ends the connection. */
   readonly server: RedisServer;
+  /** For looks alone. */
+  readonly eye: RedisServer;
   timer: Timer | null;
   observation: ServerObservation;
   lastUp: UpObservation | null;
   /** When it last answered, or was first asked. By the monotonic clock, as all of these. */
   lastAnswerMs: number;
-  /** Why the last look failed; null when it did not. */
+  /** Why the last look has failed, or is late; null when it has not. */
   failure: string | null;
 }
 
@@ -58,8 +64,14 @@ const AGE_PERIOD_MS = 50;
 /** A timer that comes so much later than it should: this process stood still. */
 const STANDSTILL_MS = 1000;
 
-/** A look must have failed before the server is down. */
+/** A server must have been suspect before it is down: so much of `down_after_ms` a look may take. */
 const LOOK_SHARE = 2 / 3;
+
+/**
+ * After so many `down_after_ms` a look is given up with its connection. More than one, because to sign in on
+ * a new connection takes an answer as well.
+ */
+const LOOK_PATIENCE = 2;
 
 export class Health implements Service {
   /** By address; every server of the topology is in it. */
@@ -116,12 +128,25 @@ export class Health implements Service {
     return { seen: watch.lastUp, agoMs: this.#env.clock.nowMs() - watch.lastAnswerMs };
   }
 
-  /** Looks at one server now, out of turn. */
+  /** Looks at one server now, out of turn. An answer that comes too late for the caller counts later on. */
   async look(addr: string): Promise<ServerObservation> {
     const watch = this.#watches.get(addr);
     if (watch === undefined) return { state: "unknown" };
+    await this.#watchLook(addr, watch, this.#ask(addr, watch));
+    return watch.observation;
+  }
+
+  /** Until the look has ended, or the server is suspect because it takes long. */
+  async #watchLook(addr: string, watch: Watch, look: Promise<void>): Promise<void> {
+    const limitMs = this.#lookMs;
+    const ended = look.then(() => true);
+    if (await withTimeLimit(this.#env.timers, limitMs, ended, false)) return;
+    this.#failed(addr, watch, `no answer within ${Math.round(limitMs)} ms`);
+  }
+
+  async #ask(addr: string, watch: Watch): Promise<void> {
     try {
-      const seen = toObservation(await watch.server.info());
+      const seen = toObservation(await watch.eye.info());
       watch.lastUp = seen;
       this.#answered(addr, watch, seen);
     } catch (error) {
@@ -131,7 +156,10 @@ export class Health implements Service {
       if (busy) this.#answered(addr, watch, watch.lastUp ?? { state: "unknown" });
       else this.#failed(addr, watch, reason);
     }
-    return watch.observation;
+  }
+
+  get #lookMs(): number {
+    return Math.min(this.#options.timeoutMs, this.#options.downAfterMs * LOOK_SHARE);
   }
 
   /** Servers come and go with the topology; the observations of those that went are dropped with them. */
@@ -144,17 +172,17 @@ export class Health implements Service {
   }
 
   #watch(addr: string): void {
-    const timeoutMs = Math.min(this.#options.timeoutMs, this.#options.downAfterMs * LOOK_SHARE);
-    const server = new RedisServer(this.#env, {
-      address: addr,
-      credentials: this.#options.credentials,
-      connectTimeoutMs: timeoutMs,
-      commandTimeoutMs: timeoutMs,
-      backoffMsMax: RECONNECT_MS_MAX,
-    });
+    const { credentials, downAfterMs } = this.#options;
+    const connect = (connectTimeoutMs: number, commandTimeoutMs: number): RedisServer => {
+      const times = { connectTimeoutMs, commandTimeoutMs, backoffMsMax: RECONNECT_MS_MAX };
+      return new RedisServer(this.#env, { address: addr, credentials, ...times });
+    };
+    const server = connect(this.#lookMs, this.#lookMs);
+    const eye = connect(downAfterMs, downAfterMs * LOOK_PATIENCE);
     const observation: ServerObservation = { state: "unknown" };
     const lastAnswerMs = this.#env.clock.nowMs();
-    const watch: Watch = { server, timer: null, observation, lastUp: null, lastAnswerMs, failure: null };
+    const seen = { observation, lastUp: null, lastAnswerMs, failure: null };
+    const watch: Watch = { server, eye, timer: null, ...seen };
     this.#watches.set(addr, watch);
     this.observations.set(addr, watch.observation);
     void this.#turn(addr, watch);
@@ -166,20 +194,27 @@ export class Health implements Service {
     this.observations.delete(addr);
     watch?.timer?.cancel();
     watch?.server.close();
+    watch?.eye.close();
   }
 
-  /** The next look begins a period after this one has ended, so that looks at a slow server never pile up. */
+  /** The next look never begins before this one has ended: looks at a slow server don't pile up. */
   async #turn(addr: string, watch: Watch): Promise<void> {
-    await this.look(addr);
-    if (this.#watches.get(addr) !== watch) return;
     const { periodMs } = this.#options;
-    const pauseMs = watch.failure === null ? periodMs : Math.min(periodMs, FAILING_PERIOD_MS);
+    const begunMs = this.#env.clock.nowMs();
+    const look = this.#ask(addr, watch);
+    await this.#watchLook(addr, watch, look);
+    await look;
+    if (this.#watches.get(addr) !== watch) return;
+    const leftMs = Math.max(0, periodMs - (this.#env.clock.nowMs() - begunMs));
+    const pauseMs = watch.failure === null ? leftMs : Math.min(periodMs, FAILING_PERIOD_MS);
     watch.timer = this.#env.timers.after(pauseMs, () => void this.#turn(addr, watch));
   }
 
   #answered(addr: string, watch: Watch, observation: ServerObservation): void {
     watch.lastAnswerMs = this.#env.clock.nowMs();
     watch.failure = null;
+    // Who reads that it is back may have something to tell it.
+    watch.server.retryNow();
     this.#take(addr, watch, observation);
   }
 
@@ -189,7 +224,9 @@ export class Health implements Service {
     this.#take(addr, watch, this.#failedObservation(watch, reason));
   }
 
-  #failedObservation({ lastAnswerMs }: Watch, reason: string): ServerObservation {
+  /** Whatever it says is a sign of life, its answer to our signing in as well. */
+  #failedObservation(watch: Watch, reason: string): ServerObservation {
+    const lastAnswerMs = Math.max(watch.lastAnswerMs, watch.eye.lastReplyMs);
     const silentMs = this.#env.clock.nowMs() - lastAnswerMs;
     const state = silentMs >= this.#options.downAfterMs ? "down" : "suspect";
     return { state, reason, sinceMs: lastAnswerMs };

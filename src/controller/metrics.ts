@@ -17,6 +17,8 @@ export interface MetricsInput {
   readonly mapStreams: number;
   /** Oldest first. */
   readonly switches: readonly SwitchRecord[];
+  /** By "group kind". */
+  readonly switchTotals: Readonly<Record<string, number>>;
   /** Null while there is no cluster. */
   readonly moves: Moves | null;
   /** Moved by this controller. */
@@ -108,8 +110,12 @@ export const METRICS: readonly Metric[] = [
   {
     name: "shoal_switches_total",
     type: "counter",
-    help: "Switches of a primary that the store remembers, by group and kind",
-    samples: ({ switches }) => countBy(switches, ({ group, kind }) => ({ group, kind })),
+    help: "Switches of the primary of each group there is, by kind, since there is the cluster",
+    samples: ({ switchTotals }) =>
+      Object.entries(switchTotals).map(([key, count]) => {
+        const [group, kind] = key.split(" ");
+        return [{ group, kind }, count];
+      }),
   },
   {
     name: "shoal_failover_lost_bytes_max",
@@ -196,16 +202,6 @@ function replicaSamples(
     }
   }
   return samples;
-}
-
-/** How many there are of each kind of labels. */
-function countBy(records: readonly SwitchRecord[], labelsOf: (record: SwitchRecord) => Labels): Sample[] {
-  const counts = new Map<string, number>();
-  for (const record of records) {
-    const key = JSON.stringify(labelsOf(record));
-    counts.set(key, (counts.get(key) ?? 0) + 1);
-  }
-  return [...counts].map(([key, count]) => [JSON.parse(key) as Labels, count]);
 }
 
 /** Not known is not zero: such a group has no sample. */

@@ -22,14 +22,20 @@ import type { ClusterState } from "./cluster-state.ts";
 import type { EventLog } from "./events.ts";
 import type { ReplicationLogins } from "./failover/replication-logins.ts";
 import type { Health } from "./health.ts";
+import type { Sentinels } from "./sentinels/sentinels.ts";
 import type { Service } from "./service.ts";
 
 /** Pause after an effect on a server that has failed. */
 const RETRY_MS = 2000;
 
+/** A replica that has been told to follow has so long to come: a full copy can make it wait for its turn. */
+const COMING_MS = 30_000;
+
 export class Reconciler implements Service {
   /** What somebody has to look at, as of the last plan. */
   problems: readonly WiringProblem[] = [];
+  /** Where others promote: asked before a server is made a replica, because it may be their new primary. */
+  sentinels: Pick<Sentinels, "confirmReplica"> | null = null;
   readonly #env: Pick<Env, "clock" | "log">;
   readonly #state: ClusterState;
   readonly #health: Health;
@@ -113,12 +119,13 @@ export class Reconciler implements Service {
     const still = effects.some((other) => other.addr === effect.addr && other.primary === effect.primary);
     const server = this.#health.serverAt(effect.addr);
     if (!still || server === null) return;
+    await this.sentinels?.confirmReplica(effect.group, effect.addr);
     const { link } = topology.groups.find((group) => group.id === effect.group) ?? {};
     const login = await this.#logins.admit(effect.primary, link);
     if (login === null) await this.#logins.withdraw(server);
+    if (!(await this.#logins.letIn(effect.group, effect.addr))) return;
     // A leader of the past that wakes up here would have the primary of today follow the one of its time.
-    await this.#state.confirmLeading();
-    await server.replicaOf(effect.primary, login);
+    await server.replicaOf(effect.primary, login, () => this.#state.confirmLeading());
     this.#events.add("replica-wired", { group: effect.group, server: effect.addr, primary: effect.primary });
     await this.#health.look(effect.addr);
   }
@@ -132,7 +139,8 @@ export class Reconciler implements Service {
     return plan.away.filter((addr) => {
       const sinceMs = this.#awaySinceMs.get(addr) ?? nowMs;
       this.#awaySinceMs.set(addr, sinceMs);
-      return nowMs - sinceMs >= this.#awayAfterMs;
+      const afterMs = plan.awayCopies.includes(addr) ? this.#awayAfterMs : COMING_MS;
+      return nowMs - sinceMs >= Math.max(afterMs, this.#awayAfterMs);
     });
   }
 
@@ -153,8 +161,12 @@ export class Reconciler implements Service {
         }
       }
       for (const addr of away) {
-        await this.#state.change({ type: "fell-behind", addr });
-        this.#events.add("replica-away", { server: addr });
+        const group = topology.groups.find((one) => one.servers.some((server) => server.addr === addr));
+        if (group === undefined) continue;
+        const shutOut = await this.#logins.shutOut(group.id, addr);
+        this.#awaySinceMs.delete(addr);
+        const counted = group.servers.some((server) => server.addr === addr && server.syncedTo !== undefined);
+        if (counted || shutOut) this.#events.add("replica-away", { server: addr });
       }
     } catch (error) {
       // Seen so again at the next look, so it is noted then.

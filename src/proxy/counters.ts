@@ -12,6 +12,8 @@ export class Counters {
   requestsHeld = 0;
   /** Requests that did not, because too many waited. */
   holdsRefused = 0;
+  /** Reads that were sent for the second time, because their connection broke. */
+  readsSentAgain = 0;
   clientsOverOutput = 0;
   crossSlotErrors = 0;
   /** Requests that replicas answered. */

@@ -167,6 +167,12 @@ export class DataPlane {
     session.info.lastCommand = command;
   }
 
+  /** The call was not taken: it will be counted again. Always false. */
+  uncount(command: Command): false {
+    this.calls[command.id]--;
+    return false;
+  }
+
   /** A request will get no reply from its server. `text`: the error, without "-" and line end. */
   failRequest(request: Request, text: string): void {
     this.counters.failedRequests++;
@@ -187,7 +193,7 @@ export class DataPlane {
   /** What this worker has counted, as plain numbers. */
   stats(): Readonly<Record<string, number>> {
     const requests = this.requestCount;
-    const held = this.holding.count + this.moving.parkedCount;
+    const held = this.holding.clients + this.moving.parkedCount;
     return { ...this.counters, requests, clients: this.clients.count, held, inFlight: this.requests.inUse };
   }
 

@@ -28,6 +28,11 @@ export const PROXY_CONFIG = {
     default: "",
     doc: "Where this proxy stands, as servers' zones are named: read_from = nearest prefers its own zone.",
   },
+  machine: {
+    type: "string",
+    default: "",
+    doc: "Names the machine: observers on one count as one when servers look dead. Empty: by the kernel.",
+  },
   tls_listen: {
     type: "string",
     default: "",

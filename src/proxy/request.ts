@@ -40,6 +40,8 @@ export interface ReplyOwner {
   readonly session?: Session;
   /** Whether the request may change data: with `acks: replica` its reply then waits for replicas. */
   readonly writes?: boolean;
+  /** Whether the request stands for itself, so that it may be sent again if it only reads. */
+  readonly repeats?: boolean;
   onReply(request: Request, bytes: Bytes, start: number, end: number): void;
   /**
    * Instead of `onReply`, for a reply that was collected in a block: `block[0, length)`. True: the block has

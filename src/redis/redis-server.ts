@@ -26,6 +26,11 @@ export class RedisServer {
     return this.#connection.address;
   }
 
+  /** See {@link ServerConnection.lastReplyMs}. */
+  get lastReplyMs(): number {
+    return this.#connection.lastReplyMs;
+  }
+
   /** Any command; for what has no helper here. */
   command(words: readonly string[], timeoutMs?: number): Promise<Reply> {
     return this.#connection.command(words, timeoutMs);
@@ -58,17 +63,20 @@ export class RedisServer {
 
   /**
    * Makes it a replica of `primary` ("host:port"): what it holds will be replaced. It signs in there with
-   * `login`; without one, our own credentials are the ones, because a group's servers share theirs.
+   * `login`; without one, our own credentials are the ones, because a group's servers share theirs. `confirm`
+   * is asked last, when nothing but REPLICAOF is left to do.
    */
   async replicaOf(
     primary: string,
     login: { readonly user: string; readonly password: string } | null = null,
+    confirm: () => Promise<void> = async () => {},
   ): Promise<void> {
     const { host, port } = parseAddress(primary);
     const { user, password } = login ?? { user: this.#credentials?.user ?? null, password: null };
     if (user !== null) await this.configSet("masteruser", user);
     const shown = password ?? this.#credentials?.password ?? null;
     if (shown !== null) await this.configSet("masterauth", shown);
+    await confirm();
     // "OK Already connected to specified master" is an answer too.
     await this.command(["REPLICAOF", host, String(port)]);
   }
@@ -99,6 +107,11 @@ export class RedisServer {
   /** Cuts every connection of `user`; how many there were comes back. */
   async clientKillUser(user: string): Promise<number> {
     return Number(await this.command(["CLIENT", "KILL", "USER", user]));
+  }
+
+  /** See {@link ServerConnection.retryNow}. */
+  retryNow(): void {
+    this.#connection.retryNow();
   }
 
   close(): void {

@@ -68,6 +68,7 @@ export class ServerConnection {
   #unsent: Command[] = [];
   #awaiting: Command[] = [];
   #failures = 0;
+  #lastReplyMs = -Infinity;
 
   constructor(env: RedisEnv, options: ServerConnectionOptions) {
     parseAddress(options.address);
@@ -78,6 +79,11 @@ export class ServerConnection {
 
   get ready(): boolean {
     return this.#state.name === "ready";
+  }
+
+  /** When the last reply came, other than a refusal to let us in: it lives. By the monotonic clock. */
+  get lastReplyMs(): number {
+    return this.#lastReplyMs;
   }
 
   /**
@@ -129,6 +135,11 @@ export class ServerConnection {
       if (this.#state.name === "ready") this.#sendAll(batch);
       else this.#unsent.push(...batch);
     });
+  }
+
+  /** The server is known to be there again: the next try need not wait. Nothing happens in other states. */
+  retryNow(): void {
+    if (this.#state.name === "waiting" && this.#state.retry !== null) this.#connect();
   }
 
   /** Closes for good; what is under way is rejected. */
@@ -221,6 +232,9 @@ export class ServerConnection {
   }
 
   #onReply(reply: Reply): void {
+    // Who does not know us is of no more use than who is silent.
+    const refused = this.#state.name === "greeting" && reply instanceof ReplyError;
+    if (!refused) this.#lastReplyMs = this.#env.clock.nowMs();
     if (this.#state.name === "greeting") {
       // The server's words only ("WRONGPASS …"): the password must not reach a log.
       if (reply instanceof ReplyError) this.#fail(`the server refused our credentials: ${reply.text}`);

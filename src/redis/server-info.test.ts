@@ -31,6 +31,12 @@ test("a replica's INFO, with what an older version does not have left out", () =
   });
 });
 
+test("how far the data of a server that was made a primary are of the history before", () => {
+  const text = "process_id:1\r\nrole:master\r\nmaster_replid2:abc\r\nsecond_repl_offset:";
+  expect(parseServerInfo(`${text}101`)).toMatchObject({ replicationIdBefore: "abc", offsetBefore: 100 });
+  expect(parseServerInfo(`${text}-1`).offsetBefore).toBe(-2);
+});
+
 test("what is no INFO is refused", () => {
   expect(() => parseServerInfo("redis_version:7.0.0\r\n")).toThrow("process_id or role is missing");
 });

@@ -25,6 +25,8 @@ export interface ServerInfo {
   readonly replicationId: string;
   /** The one before, of a replica that was made a primary: it has everything of that history up to then. */
   readonly replicationIdBefore: string;
+  /** Up to where: what it had of that history when it was made a primary; -2 when it has none. */
+  readonly offsetBefore: number;
   /** `replica-priority`: the lowest is promoted first, 0 never. */
   readonly priority: number;
   readonly loading: boolean;
@@ -57,6 +59,8 @@ export function parseServerInfo(text: string): ServerInfo {
     offset: numberOf(fields, isReplica ? "slave_repl_offset" : "master_repl_offset"),
     replicationId: fields.get("master_replid") ?? "",
     replicationIdBefore: fields.get("master_replid2") ?? "",
+    // The server names the first byte that it lacks.
+    offsetBefore: Number(fields.get("second_repl_offset") ?? -1) - 1,
     priority: Number(fields.get("slave_priority") ?? 100),
     loading: fields.get("loading") === "1",
     appendOnly: fields.get("aof_enabled") === "1",

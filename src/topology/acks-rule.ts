@@ -68,6 +68,13 @@ export function strictest(rules: readonly AckRule[]): AckNeed | null {
   return rules.reduce<AckNeed | null>((most, { need }) => stricter(most, need), null);
 }
 
+/** Whether there is no key whose writes are answered before a replica has them. */
+export function confirmsAll(rules: readonly AckRule[]): boolean {
+  // What stands behind a rule that fits every key never counts.
+  const last = rules.findIndex(({ prefix, whole }) => prefix === "" && !whole);
+  return last !== -1 && rules.slice(0, last + 1).every(({ need }) => need !== null);
+}
+
 function parseRule(rule: string, text: string): AckRule {
   // A key may hold "=", a need never does.
   const at = rule.lastIndexOf("=");

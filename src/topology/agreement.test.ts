@@ -1,11 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { type FleetView, type Vote, agreeOnDown, proxiesReach, safeModeReasons } from "./agreement.ts";
 
-/** "c" and "p" are a controller and a proxy; "+", "-" and "?" what they see. */
+/** "c" and "p" are a controller and a proxy; "+", "-" and "?" what they see; after "@" their machine. */
 const votes = (text: string): Vote[] =>
   text.split(" ").map((word, i) => ({
     observer: `${word[0]}${i}`,
     kind: word[0] === "c" ? "controller" : "proxy",
+    machine: word.split("@")[1] ?? "m",
     view: word[1] === "+" ? "up" : word[1] === "-" ? "down" : "silent",
   }));
 
@@ -24,6 +25,24 @@ test.each<[string, number, boolean]>([
   expect(agreeOnDown(votes(text), quorum).agreed).toBe(agreed);
 });
 
+test.each<[string, number, boolean, number]>([
+  // A machine is dead, with more observers on it than all others have.
+  ["c-@a p-@a c?@b p?@b p?@b p?@b p-@c", 0, true, 3],
+  // A leader that is cut off with its own proxies is one voice.
+  ["c-@a p-@a p-@a p-@a c?@b c?@c", 0, false, 3],
+  // Two machines can't tell which of them is cut off.
+  ["c-@a p-@a c?@b p?@b", 0, false, 2],
+  // Who is silent where others speak has died alone.
+  ["c-@a p?@a p-@b p?@b", 0, true, 2],
+  // A machine that is of two minds reaches it.
+  ["c-@a p-@b p+@b", 0, false, 2],
+  ["c-@a p-@b p-@b p+@b", 0, true, 2],
+  ["c-@a p-@a p-@b p+@c p+@d", 2, true, 4],
+  ["c-@a p-@a p-@a p+@b", 2, false, 2],
+])("by machine: %s with quorum %d: agreed is %p", (text, quorum, agreed, voices) => {
+  expect(agreeOnDown(votes(text), quorum)).toMatchObject({ agreed, voices, counted: "machines" });
+});
+
 test.each<[string, boolean]>([
   ["c-", false],
   ["c- p-", false],
@@ -31,6 +50,8 @@ test.each<[string, boolean]>([
   ["c- p+ p-", true],
   ["c- p+ p- p-", false],
   ["c- p+ p? p?", true],
+  ["p+@a p+@a p+@a p-@b p-@c", false],
+  ["p+@a p-@b p-@b p-@b", true],
 ])("%s: the proxies reach it is %p", (text, reach) => {
   expect(proxiesReach(votes(text))).toBe(reach);
 });

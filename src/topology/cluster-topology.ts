@@ -31,8 +31,18 @@ export interface TopologyServer {
    * it may lack what was written since, so it is not promoted (loss mode L5).
    */
   readonly syncedTo?: string;
+  /**
+   * It does not know the password that replicas sign in with now, so it can't reach the primary. Without this
+   * mark one that is silent may follow unseen, and confirm writes. Taken away before it is told the password.
+   */
+  readonly shutOut?: boolean;
   /** Where it stands, as whoever runs it calls the place; of two equal replicas the nearer one is chosen. */
   readonly zone?: string;
+  /**
+   * `min-replicas-to-write` as it was before a switchover stopped this server's writes by it, which is how it
+   * is done before Redis 6.2. Unlike a pause it does not end by itself, so it is kept until it is undone.
+   */
+  readonly writesStopped?: string;
 }
 
 /** One life of a group's data: offsets and copies can be compared only within it. */
@@ -52,6 +62,8 @@ export interface GroupSwitch {
   readonly kind: "failover" | "switchover";
   readonly from: string;
   readonly to: string;
+  /** The process that was chosen; another one at its address has been started again, and may hold nothing. */
+  readonly toRunId?: string;
   readonly reason: string;
   /** Wall clock: when it was decided, and when the old primary last answered. */
   readonly startedAtMs: number;
@@ -75,6 +87,12 @@ export interface SwitchRecord {
   readonly endedAtMs: number;
   /** Bytes of the replication stream that the new primary lacks at most; null when not known. */
   readonly lostBytesMax: number | null;
+  /** Writes that were answered and are lost: 0, or null when there may be some. */
+  readonly acknowledgedLost?: 0 | null;
+  /** The controller that made it. */
+  readonly controller?: string;
+  /** Of a failover: from the old primary's last answer to the end; null when it never answered. */
+  readonly silentMs?: number | null;
 }
 
 export interface TopologyGroup {
@@ -112,6 +130,8 @@ export interface ClusterTopology {
   readonly nextGroupNumber: number;
   /** The last switches, oldest first. */
   readonly switches?: readonly SwitchRecord[];
+  /** How many there ever were, by "group kind": of groups that are there. */
+  readonly switchTotals?: Readonly<Record<string, number>>;
   /** Absent: no slot has ever been moved. */
   readonly moves?: MovesRecord;
   /** The users that proxies are at the servers; secret, never handed out whole. */

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { TopologyGroup, TopologyServer } from "./cluster-topology.ts";
 import type { ServerObservation, UpObservation } from "./group-health.ts";
-import { acksOf, chooseSuccessor, judgeRestart, lostBytesBound } from "./promotion.ts";
+import { acksAll, acksOf, chooseSuccessor, judgeRestart, lostBytesBound } from "./promotion.ts";
 
 const A = "h:1";
 const HISTORY = { id: "now", runId: "run-a", offset: 100, previous: "before" };
@@ -180,10 +180,35 @@ describe("chooseSuccessor", () => {
     const again = seen(["h:2", up()], ["h:3", up({ replicationId: "fresh" })]);
     expect(chooseSuccessor(two, again, { acks: 1 }).to).toBeNull();
     expect(chooseSuccessor(two, again, { acks: 0 }).to).toBe("h:2");
-    // It was no copy any more, so nothing was confirmed by it alone.
-    const away = group([server("h:2"), server("h:3", { syncedTo: undefined })]);
+    // It was no copy any more, and could not become one again: nothing was confirmed by it alone.
+    const away = group([server("h:2"), server("h:3", { syncedTo: undefined, shutOut: true })]);
     expect(chooseSuccessor(away, looks, { acks: 1 }).to).toBe("h:2");
+    // It may have found its way back to the primary, seen by nobody.
+    for (const syncedTo of [undefined, "before"]) {
+      const unseen = group([server("h:2"), server("h:3", { syncedTo, joined: false })]);
+      expect(chooseSuccessor(unseen, looks, { acks: 1 })).toMatchObject({ to: null });
+    }
     expect(chooseSuccessor(two, looks, { acks: 1, forced: true }).to).toBe("h:2");
+  });
+});
+
+describe("a replica that nobody has seen in sync yet", () => {
+  const late = server("h:3", { syncedTo: undefined, joined: false });
+  const choose = (more: Partial<UpObservation>, one = late) =>
+    chooseSuccessor(group([server("h:2"), one]), seen(["h:2", up()], [one.addr, up(more)]), { acks: 1 }).to;
+
+  test("takes over when it has more than one that was seen: it may have confirmed that alone", () => {
+    expect(choose({ offset: 201 })).toBe("h:3");
+    expect(choose({ offset: 199 })).toBe("h:2");
+    expect(choose({ offset: 201, replicationId: "other" })).toBe("h:2");
+    expect(choose({ offset: 201, loading: true })).toBe("h:2");
+    expect(choose({ offset: 201, syncing: true })).toBe("h:2");
+    expect(choose({ offset: 201, priority: 0 })).toBe("h:2");
+  });
+
+  test("does not when there is none to compare it with (L5)", () => {
+    const alone = group([late]);
+    expect(chooseSuccessor(alone, seen(["h:3", up({ offset: 999 })]), { acks: 0 }).to).toBeNull();
   });
 });
 
@@ -255,6 +280,22 @@ test.each<[string | undefined, number]>([
   ["a*=replica 2, b*=replica, *=async", 1],
 ])("acksOf(%p) is %p", (option, acks) => {
   expect(acksOf(option)).toBe(acks);
+});
+
+test.each([
+  [undefined, false],
+  ["async", false],
+  ["replica", true],
+  ["orders:*=replica,*=async", false],
+  // No rule for the other keys: they are asynchronous.
+  ["orders:*=replica 2", false],
+  ["orders:*=replica 2,*=replica", true],
+  ["log:*=async,*=replica", false],
+  // It never counts.
+  ["*=replica,log:*=async", true],
+  ["whole=replica", false],
+])("acksAll(%p) is %p: nothing acknowledged can be lost", (option, all) => {
+  expect(acksAll(option)).toBe(all);
 });
 
 test("the bound of what is lost", () => {

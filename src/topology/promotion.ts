@@ -7,15 +7,17 @@
  * Invariants:
  *   - a replica is chosen only when it has been in sync within the group's present history, and its own
  *     replication id says that it still is of that history: offsets of two histories are not comparable (L5);
+ *     One that nobody has seen in sync yet is better when it has more than one that was;
  *   - an empty server is never chosen while another one of the group has keys (L6);
- *   - with `acks: replica N`, a write that was confirmed is on N of the replicas that were in sync. So as
- *     long as fewer than N of those can't be compared (silent, or started again since), the highest offset
- *     among the others has it (L1); when N or more can't, nobody is chosen: they may hold the only copy.
+ *   - with `acks: replica N`, a write that was confirmed is on N replicas: of those that were in sync, or
+ *     that are silent and not shut out, so that they may have come back to the primary unseen. As long as
+ *     fewer than N of those can't be compared (silent, or started again since), the highest offset among the
+ *     others has it (L1); when N or more can't, nobody is chosen: they may hold the only copy.
  *
  * Rejected: the longest time since the link was lost as the measure of a stale replica. It is forgotten by a
  * restart of whoever measures, and a primary that is dead for long makes every replica look stale.
  */
-import { parseAcks } from "./acks-rule.ts";
+import { confirmsAll, parseAcks } from "./acks-rule.ts";
 import type { GroupHistory, TopologyGroup, TopologyServer } from "./cluster-topology.ts";
 import { primaryOf, replicasOf } from "./cluster-topology.ts";
 import { type Observations, type UpObservation, observationOf } from "./group-health.ts";
@@ -50,13 +52,20 @@ export function chooseSuccessor(
   observations: Observations,
   options: ChoiceOptions,
 ): Choice {
-  const refusals: Refusal[] = [];
+  let refusals: Refusal[] = [];
   const fit: Array<{ server: TopologyServer; seen: UpObservation }> = [];
   for (const server of replicasOf(group)) {
     const reason = refusalToPromote(group, server, observations, options);
     const seen = observationOf(observations, server.addr);
     if (reason === null && seen.state === "up") fit.push({ server, seen });
     else refusals.push({ addr: server.addr, reason: reason ?? "does not answer" });
+  }
+  const offset = Math.max(...fit.map(({ seen }) => seen.offset));
+  for (const server of replicasOf(group)) {
+    const seen = observationOf(observations, server.addr);
+    if (seen.state !== "up" || !hasMore(group, server, seen, offset)) continue;
+    fit.push({ server, seen });
+    refusals = refusals.filter(({ addr }) => addr !== server.addr);
   }
   const missing = options.forced === true ? [] : unknownCopies(group, observations);
   if (fit.length > 0 && options.acks > 0 && missing.length >= options.acks) {
@@ -167,6 +176,11 @@ export function acksOf(option: string | number | boolean | undefined): number {
   return counts.length === 0 ? 0 : Math.min(...counts);
 }
 
+/** Whether every write that is answered is on a replica, whatever its key: then a failover loses none. */
+export function acksAll(option: string | number | boolean | undefined): boolean {
+  return confirmsAll(parseAcks(String(option ?? "async")));
+}
+
 /**
  * Bytes of the replication stream that the new primary lacks at most: what was last seen of the old one minus
  * what the new one has. Null when they can't be compared.
@@ -191,14 +205,21 @@ function hadAllAtSwitch(history: GroupHistory, seen: UpObservation): boolean {
   return seen.replicationId === history.previous && seen.offset >= history.offset;
 }
 
-/** Replicas that were in sync, and nobody can say now what they have. */
+/** It has come in sync since anybody looked: it has more than one of `offset`, which was. */
+function hasMore(group: TopologyGroup, server: TopologyServer, seen: UpObservation, offset: number): boolean {
+  const marked = server.syncedTo === group.history?.id;
+  const whole = !seen.loading && !seen.syncing && isOf(group, seen);
+  return !marked && whole && seen.priority > 0 && Number.isFinite(offset) && seen.offset > offset;
+}
+
+/** Replicas that were in sync, or may have been behind our back, and nobody can say now what they have. */
 function unknownCopies(group: TopologyGroup, observations: Observations): string[] {
   const { history } = group;
   if (history === undefined) return [];
-  const copies = replicasOf(group).filter((server) => server.syncedTo === history.id);
-  const unknown = copies.filter(({ addr }) => {
+  const unknown = replicasOf(group).filter(({ addr, syncedTo, shutOut }) => {
     const seen = observationOf(observations, addr);
-    return seen.state !== "up" || seen.loading || !isOf(group, seen);
+    if (seen.state !== "up") return shutOut !== true;
+    return syncedTo === history.id && (seen.loading || !isOf(group, seen));
   });
   return unknown.map(({ addr }) => addr);
 }

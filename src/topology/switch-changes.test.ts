@@ -7,7 +7,7 @@ import {
   deriveMap,
   parseStoredTopology,
 } from "./cluster-topology.ts";
-import { SWITCHES_KEPT, type SwitchEvent } from "./switch-changes.ts";
+import { SWITCHES_KEPT, type SwitchEvent, switchTotalsOf } from "./switch-changes.ts";
 
 const groups = [{ id: "g1", primary: "h:1", replicas: ["h:2", "h:3"], link: "first" }];
 const FRESH = createTopology({ name: "c", slots: 1024, groups, options: {} }, 1);
@@ -55,6 +55,14 @@ test("in sync, away, in sync again: kept per server and history, nothing twice",
   expect(away.groups[0].servers[1]).toEqual({ addr: "h:2", role: "replica", joined: true });
   expect(changeTopology(away, { type: "fell-behind", addr: "h:2" }, 1)).toBeNull();
   expect(changeTopology(away, { type: "fell-behind", addr: "h:99" }, 1)).toBeNull();
+  const out = apply(away, { type: "fell-behind", addr: "h:2", shutOut: { link: "first" } });
+  expect(out.groups[0].servers[1].shutOut).toBe(true);
+  expect(apply(out, again).groups).toEqual(SYNCED.groups);
+  expect(apply(out, { type: "let-in", addr: "h:2" }).groups).toEqual(away.groups);
+  expect(changeTopology(away, { type: "let-in", addr: "h:2" }, 1)).toBeNull();
+  // Replicas sign in with another password since then, and it may know that one.
+  const late: SwitchEvent = { type: "fell-behind", addr: "h:2", shutOut: { link: "of the past" } };
+  expect(changeTopology(away, late, 1)).toBeNull();
   expect(apply(away, again).groups).toEqual(SYNCED.groups);
 });
 
@@ -84,6 +92,8 @@ test("the chosen one may change while it is under way; another switch may not be
   const middle = apply(SYNCED, begun("h:2"));
   expect(changeTopology(middle, begun("h:2"), 1)).toBeNull();
   expect(apply(middle, begun("h:3")).groups[0].switch?.to).toBe("h:3");
+  // The same address, another process.
+  expect(apply(middle, begun("h:2", { toRunId: "r7" })).groups[0].switch?.toRunId).toBe("r7");
   expect(() => apply(middle, begun("h:3", { from: "h:9" }))).toThrow("another switch is under way");
   expect(() => apply(SYNCED, begun("h:9"))).toThrow("Cannot switch group g1 to h:9: it has no such server");
   expect(() => apply(SYNCED, { type: "switch-ended", group: "g9" })).toThrow("no such group");
@@ -93,6 +103,17 @@ test("a primary that was started again and is trusted has no copies until they h
   const trusted = apply(SYNCED, { type: "primary-trusted", group: "g1", id: "new", runId: "r9" });
   expect(trusted.groups[0].history).toEqual({ id: "new", runId: "r9", offset: 0 });
   expect(trusted.groups[0].servers[1].syncedTo).toBe("one");
+});
+
+test("writes stopped by a setting: what it was is kept through the switch, of two the first", () => {
+  const stopped = (before: string): SwitchEvent => ({ type: "writes-stopped", addr: "h:1", before });
+  const held = apply(SYNCED, begun("h:2", { kind: "switchover" }), stopped("1"));
+  expect(changeTopology(held, stopped("1000000"), 1)).toBeNull();
+  const after = apply(held, promoted("h:2"));
+  expect(after.groups[0].servers[0]).toMatchObject({ addr: "h:1", role: "replica", writesStopped: "1" });
+  const resumed = apply(after, { type: "writes-resumed", addr: "h:1" });
+  expect(resumed.groups[0].servers[0].writesStopped).toBeUndefined();
+  expect(changeTopology(resumed, { type: "writes-resumed", addr: "h:1" }, 1)).toBeNull();
 });
 
 test("records of switches are kept up to a bound", () => {
@@ -113,6 +134,9 @@ test("records of switches are kept up to a bound", () => {
   }
   expect(topology.switches?.length).toBe(SWITCHES_KEPT);
   expect(topology.switches?.at(-1)?.endedAtMs).toBe(SWITCHES_KEPT + 4);
+  // Counted all the same; a topology of before there were totals begins with those that it remembers.
+  expect(topology.switchTotals).toEqual({ "g1 failover": SWITCHES_KEPT + 5 });
+  expect(switchTotalsOf({ ...topology, switchTotals: undefined })).toEqual({ "g1 failover": SWITCHES_KEPT });
 });
 
 test("any order of events keeps a valid topology that can be stored; random", () => {
@@ -127,10 +151,14 @@ test("any order of events keeps a valid topology that can be stored; random", ()
       .tuple(fc.subarray(["h:2", "h:3"]), word, word)
       .map(([addrs, id, runId]): SwitchEvent => ({ type: "synced", group: "g1", addrs, id, runId })),
     addr.map((one): SwitchEvent => ({ type: "fell-behind", addr: one })),
+    addr.map((one): SwitchEvent => ({ type: "fell-behind", addr: one, shutOut: { link: "first" } })),
+    addr.map((one): SwitchEvent => ({ type: "let-in", addr: one })),
     fc
       .tuple(word, word)
       .map(([id, runId]): SwitchEvent => ({ type: "primary-trusted", group: "g1", id, runId })),
     word.map((link): SwitchEvent => ({ type: "link-set", group: "g1", link })),
+    fc.tuple(addr, word).map(([one, before]): SwitchEvent => ({ type: "writes-stopped", addr: one, before })),
+    addr.map((one): SwitchEvent => ({ type: "writes-resumed", addr: one })),
   );
   const seed = Number(process.env["SEED"] ?? Date.now() % 2 ** 31);
   console.log(`seed ${seed}`);

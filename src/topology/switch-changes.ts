@@ -25,7 +25,7 @@ export const SWITCHES_KEPT = 50;
 export type SwitchEvent =
   /** Proxies hold the group's requests, or do so no more. */
   | { readonly type: "group-held"; readonly group: string; readonly held: boolean }
-  /** A switch is decided; again with another `to` when that one has become of no use. */
+  /** A switch is decided; again with another `to` (or process there) when that one has become of no use. */
   | { readonly type: "switch-begun"; readonly group: string; readonly plan: GroupSwitch }
   /** It is given up: the primary stays. */
   | { readonly type: "switch-ended"; readonly group: string }
@@ -39,6 +39,8 @@ export type SwitchEvent =
       readonly primary: string;
       readonly history?: GroupHistory;
       readonly inSync?: readonly string[];
+      /** Those that may know the new password by now; undefined: all of them. */
+      readonly told?: readonly string[];
       readonly record?: SwitchRecord;
     }
   /** Replicas have been seen in sync with the primary, whose replication id and process these are. */
@@ -49,10 +51,18 @@ export type SwitchEvent =
       readonly id: string;
       readonly runId: string;
     }
-  /** A replica has been away from a living primary for too long to be promoted. */
-  | { readonly type: "fell-behind"; readonly addr: string }
+  /**
+   * A replica has been away from a living primary for too long to be promoted. With `shutOut` it can't reach
+   * the primary any more, as long as that is what replicas sign in with.
+   */
+  | { readonly type: "fell-behind"; readonly addr: string; readonly shutOut?: { readonly link?: string } }
+  /** It is about to be told how to reach the primary again. */
+  | { readonly type: "let-in"; readonly addr: string }
   /** The primary has been started again, and its data count all the same: a history of its own begins. */
   | { readonly type: "primary-trusted"; readonly group: string; readonly id: string; readonly runId: string }
+  /** A server's writes are about to be stopped by a setting, which was `before`; then it is as it was. */
+  | { readonly type: "writes-stopped"; readonly addr: string; readonly before: string }
+  | { readonly type: "writes-resumed"; readonly addr: string }
   | { readonly type: "link-set"; readonly group: string; readonly link: string };
 
 /** Null when the event is none of these, or changes nothing. @throws ShoalError CONFLICT, NOT_FOUND */
@@ -73,8 +83,23 @@ export function changeBySwitchEvent(topology: ClusterTopology, event: SwitchEven
     case "synced":
       return changeGroup(topology, event.group, (group) => sync(group, event));
     case "fell-behind":
+      return changeServer(topology, event.addr, (server, group) => {
+        const out = event.shutOut !== undefined && event.shutOut.link === group.link;
+        if (server.syncedTo === undefined && (server.shutOut === true || !out)) return null;
+        return { ...without(server, "syncedTo"), ...(out ? { shutOut: true } : {}) };
+      });
+    case "let-in":
       return changeServer(topology, event.addr, (server) =>
-        server.syncedTo === undefined ? null : without(server, "syncedTo"),
+        server.shutOut === true ? without(server, "shutOut") : null,
+      );
+    case "writes-stopped":
+      // What it was before the first of two that were not undone.
+      return changeServer(topology, event.addr, (server) =>
+        server.writesStopped === undefined ? { ...server, writesStopped: event.before } : null,
+      );
+    case "writes-resumed":
+      return changeServer(topology, event.addr, (server) =>
+        server.writesStopped === undefined ? null : without(server, "writesStopped"),
       );
     case "primary-trusted":
       return changeGroup(topology, event.group, (group) => trust(group, event));
@@ -89,7 +114,8 @@ export function changeBySwitchEvent(topology: ClusterTopology, event: SwitchEven
 
 function begin(group: TopologyGroup, plan: GroupSwitch): TopologyGroup | null {
   const running = group.switch;
-  if (running?.to === plan.to && running.kind === plan.kind) return null;
+  const same = running?.to === plan.to && running.toRunId === plan.toRunId;
+  if (same && running.kind === plan.kind) return null;
   if (running !== undefined && running.from !== plan.from)
     throw new ShoalError("CONFLICT", `Cannot switch group ${group.id}: another switch is under way`);
   serverOf(group, plan.to);
@@ -108,9 +134,12 @@ function promote(topology: ClusterTopology, event: PromotedEvent): TopologyChang
     const history = event.history ?? group.history;
     const inSync = new Set(event.inSync);
     const servers = group.servers.map((server): TopologyServer => {
-      if (server === chosen) return { ...without(server, "syncedTo"), role: "primary", joined: true };
+      const known = without(server, "shutOut");
+      if (server === chosen) return { ...without(known, "syncedTo"), role: "primary", joined: true };
       const role = "replica";
-      return inSync.has(server.addr) ? { ...server, role, syncedTo: history?.id } : { ...server, role };
+      if (inSync.has(server.addr)) return { ...known, role, syncedTo: history?.id };
+      const told = event.told === undefined || event.told.includes(server.addr);
+      return { ...known, role, ...(told ? {} : { shutOut: true }) };
     });
     const quiet = without(without(group, "switch"), "held");
     return {
@@ -121,7 +150,23 @@ function promote(topology: ClusterTopology, event: PromotedEvent): TopologyChang
     };
   });
   if (change === null || event.record === undefined) return change;
-  return { ...change, switches: [...(topology.switches ?? []), event.record].slice(-SWITCHES_KEPT) };
+  const switches = [...(topology.switches ?? []), event.record].slice(-SWITCHES_KEPT);
+  return { ...change, switches, switchTotals: countSwitch(topology, event.record) };
+}
+
+/** A topology of before there were totals has them of the switches that it remembers. */
+export function switchTotalsOf({ switches = [], switchTotals }: ClusterTopology): Record<string, number> {
+  if (switchTotals !== undefined) return { ...switchTotals };
+  const totals: Record<string, number> = {};
+  for (const { group, kind } of switches) totals[`${group} ${kind}`] = (totals[`${group} ${kind}`] ?? 0) + 1;
+  return totals;
+}
+
+function countSwitch(topology: ClusterTopology, { group, kind }: SwitchRecord): Record<string, number> {
+  const there = new Set(topology.groups.map(({ id }) => id));
+  const totals = Object.entries(switchTotalsOf(topology)).filter(([key]) => there.has(key.split(" ")[0]));
+  const counted = Object.fromEntries(totals) as Record<string, number>;
+  return { ...counted, [`${group} ${kind}`]: (counted[`${group} ${kind}`] ?? 0) + 1 };
 }
 
 type SyncedEvent = Extract<SwitchEvent, { type: "synced" }>;
@@ -134,7 +179,7 @@ function sync(group: TopologyGroup, { id, runId, addrs }: SyncedEvent): Topology
   const servers = group.servers.map((server) => {
     if (!addrs.includes(server.addr) || (server.joined && server.syncedTo === id)) return server;
     changed = true;
-    return { ...server, joined: true, syncedTo: id };
+    return { ...without(server, "shutOut"), joined: true, syncedTo: id };
   });
   if (!changed) return null;
   const next = sameHistory ? history : { id, runId, offset: history?.id === id ? history.offset : 0 };
@@ -169,12 +214,12 @@ function changeGroup(
 function changeServer(
   topology: ClusterTopology,
   addr: string,
-  change: (server: TopologyServer) => TopologyServer | null,
+  change: (server: TopologyServer, group: TopologyGroup) => TopologyServer | null,
 ): TopologyChange | null {
   const group = topology.groups.find((one) => one.servers.some((server) => server.addr === addr));
   if (group === undefined) return null;
   return changeGroup(topology, group.id, () => {
-    const next = change(serverOf(group, addr));
+    const next = change(serverOf(group, addr), group);
     if (next === null) return null;
     return { ...group, servers: group.servers.map((other) => (other.addr === addr ? next : other)) };
   });

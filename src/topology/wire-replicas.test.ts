@@ -105,7 +105,7 @@ describe("planWiring", () => {
     } as const;
     const times = { startedAtMs: 0, lastAnswerAtMs: 0 };
     const event = { type: "switch-begun", group: "g1", plan: { ...plan, ...times } } as const;
-    const none = { effects: [], synced: [], away: [], problems: [] };
+    const none = { effects: [], synced: [], away: [], awayCopies: [], problems: [] };
     expect(planWiring(changeTopology(JOINED, event, 1)!, seen(up({ keys: 1 }), up()))).toEqual(none);
     expect(planWiring(JOINED, seen(up({ keys: 1, runId: "r2" }), up()))).toEqual(none);
   });
@@ -139,7 +139,11 @@ describe("planWiring", () => {
     // Only we can't reach it: its primary still counts it.
     expect(planWiring(JOINED, seen(up({ attached: 1 }), DOWN)).away).toEqual([]);
     expect(planWiring(JOINED, seen(DOWN, DOWN)).away).toEqual([]);
-    expect(planWiring(OLD, seen(up(), DOWN)).away).toEqual([]);
+    // It was told how to follow, so it may do so unseen; once it is shut out it can't.
+    expect(planWiring(OLD, seen(up(), DOWN)).away).toEqual(["127.0.0.1:2"]);
+    const addr = "127.0.0.1:2";
+    const out = changeTopology(OLD, { type: "fell-behind", addr, shutOut: {} }, 1)!;
+    expect(planWiring(out, seen(up(), DOWN)).away).toEqual([]);
   });
 });
 

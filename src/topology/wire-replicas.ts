@@ -54,8 +54,10 @@ export interface WiringPlan {
   readonly effects: readonly FollowEffect[];
   /** Replicas that are seen in sync with this primary and not yet known to have been. */
   readonly synced: readonly SyncedReplicas[];
-  /** Replicas that are away from a living primary and still count as copies. */
+  /** Replicas that are away from a living primary, and may come back to it unseen. */
   readonly away: readonly string[];
+  /** Of those, the ones that count as copies: the sooner they count no more, the better. */
+  readonly awayCopies: readonly string[];
   readonly problems: readonly WiringProblem[];
 }
 
@@ -63,11 +65,12 @@ interface Draft {
   readonly effects: FollowEffect[];
   readonly synced: SyncedReplicas[];
   readonly away: string[];
+  readonly awayCopies: string[];
   readonly problems: WiringProblem[];
 }
 
 export function planWiring(topology: ClusterTopology, observations: Observations): WiringPlan {
-  const draft: Draft = { effects: [], synced: [], away: [], problems: [] };
+  const draft: Draft = { effects: [], synced: [], away: [], awayCopies: [], problems: [] };
   for (const group of topology.groups) planGroup(group, observations, draft);
   return draft;
 }
@@ -125,12 +128,15 @@ function planMarks(
     draft.synced.push({ group: group.id, addrs: synced.map(({ addr }) => addr), id, runId });
   if (primary.attached > online.length) return;
   for (const replica of replicas) {
-    if (replica.syncedTo !== undefined && !online.includes(replica)) draft.away.push(replica.addr);
+    if (replica.shutOut === true || online.includes(replica)) continue;
+    draft.away.push(replica.addr);
+    if (replica.syncedTo !== undefined && replica.syncedTo === history?.id)
+      draft.awayCopies.push(replica.addr);
   }
 }
 
 /** Why the replica's data must not be replaced by the primary's, or null. */
-function refusalToWire(ours: boolean, replica: UpObservation, primary: UpObservation): string | null {
+export function refusalToWire(ours: boolean, replica: UpObservation, primary: UpObservation): string | null {
   if (replica.keys === 0) return null;
   if (primary.keys === 0) return `holds ${replica.keys} keys and the primary is empty`;
   if (!ours) return `holds ${replica.keys} keys of its own`;

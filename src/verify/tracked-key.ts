@@ -6,11 +6,13 @@
  *      ▲  ▲               │    │ refuse
  *      │  └───────────────│────┘
  *      │                  ▼ doubt
- *      └──────────── doubtful(n+1)     settle(reply): the writer's own read says n or n+1
+ *      │             doubtful(n+1)     for ever: n and n+1 are both right from now on
  *
  * A key has one writer, which does one thing at a time: so `done` and `issued` are all there is to know, and
- * at most one write is ever in doubt. A doubtful write that is not seen may still come (a frozen server that
- * wakes up): such a key is left alone from then on (`retired`), and looked at once more in the end.
+ * at most one write is ever in doubt. One that is not seen may still come (a frozen server that wakes up),
+ * one that is seen may still go (a primary that is cut off shows what no replica has): such a key is left
+ * alone (`retired`), and looked at once more in the end. Rejected: a write that was seen counts as
+ * acknowledged; that blames a system which has answered with an error.
  */
 import type { Reply } from "../redis/reply-decoder.ts";
 import type { Words } from "./driver.ts";
@@ -31,7 +33,7 @@ const AHEAD_MAX = 4;
 export class TrackedKey {
   readonly kind: Kind;
   readonly key: string;
-  /** The last write that has surely been applied. */
+  /** The last write that was acknowledged. */
   done = 0;
   /** The last write that has been begun: `done` or one more. */
   issued = 0;
@@ -40,6 +42,8 @@ export class TrackedKey {
   retired = false;
   /** The youngest write that a finished read has seen. */
   #seen = 0;
+  /** The write in doubt has been seen by its writer. */
+  #shown = false;
   /** Reads that have gone back behind write `#seen`, which is under way: wrong if it gets acknowledged. */
   #backwards = 0;
   #begunMs = 0;
@@ -65,7 +69,9 @@ export class TrackedKey {
 
   /** The write under way was answered. True: as expected; false: the writer should look at the key. */
   acknowledge(reply: Reply, nowMs: number): boolean {
-    this.#applied(nowMs);
+    this.done = this.issued;
+    this.#wroteFromMs = this.#begunMs;
+    this.#wroteToMs = nowMs;
     return same(reply, this.kind.answer(this.key, this.done));
   }
 
@@ -122,8 +128,9 @@ export class TrackedKey {
   }
 
   /**
-   * The writer's own read, with nothing under way: now it shows what became of a doubtful write, and whether
-   * anything is missing. After a finding the key is retired: what it should hold is no longer known.
+   * The writer's own read, with nothing under way: now it shows whether anything is missing, and whether a
+   * doubtful write has run (`applied`; null: not known, or told before). After a finding, and with a write in
+   * doubt, the key is retired: what it should hold is no longer known.
    */
   settle(mark: ReadMark, reply: Reply, nowMs: number): { applied: boolean | null; finding: Finding | null } {
     const when = this.#when(mark.fromMs, nowMs);
@@ -134,20 +141,11 @@ export class TrackedKey {
       return { applied: null, finding };
     }
     if (!this.doubtful) return { applied: null, finding: null };
-    // Both states look alike (a deleted key): the answer is open, so the key is left alone.
-    if (oldest !== youngest || oldest === this.done) {
-      this.retired = true;
-      return { applied: oldest === youngest ? false : null, finding: null };
-    }
-    this.doubtful = false;
-    this.#applied(nowMs);
-    return { applied: true, finding: null };
-  }
-
-  #applied(nowMs: number): void {
-    this.done = this.issued;
-    this.#wroteFromMs = this.#begunMs;
-    this.#wroteToMs = nowMs;
+    this.retired = true;
+    // Both states look alike (a deleted key), or it was told before.
+    if (oldest !== youngest || this.#shown) return { applied: null, finding: null };
+    this.#shown = oldest === this.issued;
+    return { applied: this.#shown, finding: null };
   }
 
   /** For the write under way the end is open. */

@@ -72,7 +72,7 @@ export class Worker {
   async lastLook(key: TrackedKey, label: string): Promise<void> {
     const found = await this.#look(key, label);
     if (found === null) this.#run.tally.unverified++;
-    // Seen only now, long after the client had given it up.
+    // Seen for the first time, long after the client had given it up.
     else if (found.applied === true) this.#run.tally.appliedUnacknowledged++;
   }
 
@@ -178,7 +178,6 @@ export class Worker {
     const { tally } = this.#run;
     const first = await this.#settle(key, label);
     if (first === null) return null;
-    if (first.applied === true) key.takeBackwards().forEach((one) => tally.find(one));
     if (first.finding === null) return { applied: first.applied, clean: true };
     // Once more: what is there now was not lost, the reading of it was wrong.
     const second = await this.#settle(key, label);

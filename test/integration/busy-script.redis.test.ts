@@ -108,7 +108,7 @@ describe.each(TRANSPORTS.map((io) => ({ io })))("long scripts over $io", ({ io }
 
   test("a server that hangs is still found hung", async () => {
     servers[1].signal("SIGSTOP");
-    const text = await client.text("GET", keys[1]);
+    const text = await client.text("PERSIST", keys[1]);
     servers[1].signal("SIGCONT");
     expect(text).toMatch(/^-ERR .*no answer within 400 ms/);
     await until(async () => (await client.text("GET", keys[1])).startsWith("$"), "the server is back");

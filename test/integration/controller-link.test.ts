@@ -37,7 +37,7 @@ async function startController(database: MemoryDatabase, port: number): Promise<
   const values = { listen: `127.0.0.1:${port}`, token: "secret", proxy_logins: "off", cluster: { groups } };
   const config = parseControllerConfig(values, { file: "test" });
   const store = await openMemoryStore(env, database);
-  const self = { pid: process.pid, addr: config.listen, version: "test" };
+  const self = { pid: process.pid, addr: config.listen, version: "test", machine: "m" };
   const controller = new Controller(env, config, store, self);
   const listener = await systemHttpServer.listen({ host: "127.0.0.1", port }, controller.handle);
   await controller.run();

@@ -174,6 +174,8 @@ describe.concurrent("a controller that dies in the middle: the next one finishes
     const [[a, b, c]] = rig.servers;
     await a.command("SET", "k", "v");
     await a.command("WAIT", "2", "1000");
+    const copies = async () => (await rig.controllers[0].events("replica-joined")).length;
+    await until(async () => (await copies()) === 2, "both are known as copies");
     await rig.controllers[0].kill();
     await a.kill();
     await b.kill();

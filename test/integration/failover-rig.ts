@@ -9,10 +9,12 @@ import { failover, fetchEvents } from "../../src/contract/failover-client.ts";
 import type { EventLine, FailoverAnswer, FailoverBody } from "../../src/contract/failover-routes.ts";
 import type { ClusterStatus, ProxyReport } from "../../src/contract/schemas.ts";
 import { systemHttpClient } from "../../src/platform/http/http-client.ts";
+import { machineId } from "../../src/platform/machine-id.ts";
 import { RedisProcess, freePort } from "../support/redis-process.ts";
+import { type RedisRelay, RelayedRedis } from "../support/redis-relay.ts";
 import { until } from "../support/until.ts";
 
-const FIXTURE = join(import.meta.dirname, "../fixtures/fixture-controller.ts");
+const FIXTURES = join(import.meta.dirname, "../fixtures");
 
 /** Short, so that a test takes seconds; the proportions are those of the defaults. */
 const FAST = {
@@ -31,9 +33,11 @@ export class ControllerProcess {
   output = "";
   readonly #file: string;
   readonly #folder: string;
+  readonly #fixture: string;
   #child: ChildProcess | null = null;
 
-  constructor(folder: string, id: string, port: number) {
+  constructor(folder: string, id: string, port: number, fixture = "fixture-controller.ts") {
+    this.#fixture = join(FIXTURES, fixture);
     this.id = id;
     this.port = port;
     this.#folder = folder;
@@ -49,7 +53,7 @@ export class ControllerProcess {
   }
 
   async start(): Promise<void> {
-    const child = spawn(process.execPath, [FIXTURE, this.#file], {
+    const child = spawn(process.execPath, [this.#fixture, this.#file], {
       cwd: this.#folder,
       stdio: ["ignore", "pipe", "pipe"],
     });
@@ -79,11 +83,17 @@ export class ControllerProcess {
   }
 
   /** A proxy's report in which it tells what it sees. */
-  report(proxy: string, servers: ProxyReport["servers"], version = 1_000_000): Promise<unknown> {
+  report(
+    proxy: string,
+    servers: ProxyReport["servers"],
+    version = 1_000_000,
+    machine = machineId(),
+  ): Promise<unknown> {
     const map = { version, term: 1 };
     const report: ProxyReport = {
       addr: "127.0.0.1:19000",
       pid: 1,
+      machine,
       state: "serving",
       workers: [],
       map,
@@ -95,6 +105,15 @@ export class ControllerProcess {
 
   signal(signal: NodeJS.Signals): void {
     this.#child?.kill(signal);
+  }
+
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
+  /** It has died by itself. */
+  get dead(): boolean {
+    return this.#child !== null && this.#child.signalCode !== null;
   }
 
   async kill(signal: NodeJS.Signals = "SIGKILL"): Promise<void> {
@@ -112,10 +131,19 @@ export interface RigOptions {
   readonly groups?: number;
   readonly replicas?: number;
   readonly controllers?: number;
+  /** Which program of test/fixtures the controllers are. */
+  readonly fixture?: string;
   /** Of every server, as on its command line. */
   readonly serverArgs?: readonly string[];
+  /** Those of each group that stand behind a relay, by their place in it: 0 is the first primary. */
+  readonly relayed?: readonly number[];
   readonly config?: Record<string, unknown>;
   readonly options?: Record<string, string>;
+}
+
+function startServer(options: RigOptions, place: number): Promise<RedisProcess> {
+  const { serverArgs = [], relayed = [] } = options;
+  return relayed.includes(place) ? RelayedRedis.behindRelay(serverArgs) : RedisProcess.start(serverArgs);
 }
 
 function optionsOf({ options }: RigOptions): { options?: Record<string, string> } {
@@ -148,16 +176,17 @@ export class FailoverRig implements AsyncDisposable {
   /** Everything runs, and every replica is in sync, when this resolves. */
   static async start(options: RigOptions = {}): Promise<FailoverRig> {
     await until(() => rigs < RIGS_MAX && ++rigs > 0, "there is room for a rig", 100_000);
-    const { groups = 1, replicas = 1, controllers = 1, serverArgs = [], config = {} } = options;
+    const { groups = 1, replicas = 1, controllers = 1, config = {} } = options;
+    const { fixture } = options;
     const folder = await mkdtemp(join(tmpdir(), "shoal-failover-"));
     const servers = await Promise.all(
       Array.from({ length: groups }, () =>
-        Promise.all(Array.from({ length: replicas + 1 }, () => RedisProcess.start(serverArgs))),
+        Promise.all(Array.from({ length: replicas + 1 }, (_, place) => startServer(options, place))),
       ),
     );
     const members: ControllerProcess[] = [];
     for (let i = 1; i <= controllers; i++)
-      members.push(new ControllerProcess(folder, `c${i}`, await freePort()));
+      members.push(new ControllerProcess(folder, `c${i}`, await freePort(), fixture));
     const rig = new FailoverRig(folder, servers, members);
     try {
       const groupRows = servers.map(([primary, ...others], i) => {
@@ -204,6 +233,12 @@ export class FailoverRig implements AsyncDisposable {
 
   server(addr: string): RedisProcess {
     return this.servers.flat().find((server) => server.addr === addr) as RedisProcess;
+  }
+
+  /** The relay before a server that stands behind one. */
+  relayOf(server: RedisProcess): RedisRelay {
+    if (server instanceof RelayedRedis && server.relay !== null) return server.relay;
+    throw new Error(`${server.addr} stands behind no relay`);
   }
 
   async primaryBecomes(

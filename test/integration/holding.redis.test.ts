@@ -127,21 +127,21 @@ describe.each(TRANSPORTS)("a lost primary (%s)", (io) => {
         const [set, echoed, got] = await client.take(3);
         expect(echoed).toBe(word);
         for (const reply of [set, got]) if (reply instanceof ReplyFault) faults.push(reply.text);
-        if (set === "OK" && !(got instanceof ReplyFault)) expect(got).toBe(word);
+        expect(got).not.toBeInstanceOf(ReplyFault);
+        // A read that is sent again asks the spare, which has none of the keys.
+        if (set === "OK" && got !== null) expect(got).toBe(word);
       }
     });
     await until(() => rounds.every((round) => round > 20), "under load");
     await servers[1].kill();
     await until(async () => (await heldCount()) === clients.length, "all of them wait");
     const before = [...rounds];
-    const knownFaults = faults.length;
     rig.sendMap(withPrimary(spare.addr, 2));
     await until(() => rounds.every((round, i) => round > before[i] + 20), "all go on");
     phase.running = false;
     await Promise.all(load);
-    // Two requests of each client can have been under way.
-    expect(faults.length).toBe(knownFaults);
-    expect(faults.length).toBeLessThanOrEqual(2 * clients.length);
+    // One write of each client can have been under way.
+    expect(faults.length).toBeLessThanOrEqual(clients.length);
     expect(faults.filter((text) => !text.endsWith("the command may have run"))).toEqual([]);
     expect(rig.acks.at(-1)).toBe(2);
   });

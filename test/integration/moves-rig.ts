@@ -147,6 +147,7 @@ export class MovesRig {
       pid: process.pid,
       addr: `h:${id.slice(1)}`,
       version: "0",
+      machine: "m",
     });
     this.controller = controller;
     this.#cleanups.push(() => controller.stop());

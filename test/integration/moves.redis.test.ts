@@ -292,7 +292,9 @@ describe("locks and fences", () => {
       "a person is asked",
     );
     expect(rig.ownerOf(5)).toBe("g1");
+    await expect(rig.api("POST", "/api/v1/proxies/p1/forget")).rejects.toThrow("Cannot forget proxy p1");
     await rig.api("POST", "/api/v1/proxies/p2/forget");
+    expect(rig.eventKinds()).toContain("proxy-forgotten");
     await rig.untilIdle();
     expect(rig.ownerOf(5)).toBe("g2");
   }, 30_000);

@@ -60,13 +60,17 @@ describe.each(TRANSPORTS)("locked (%s)", (io) => {
     await start(io, { server_timeout_ms: 20_000, server_connect_timeout_ms: 20_000 });
     const key = rig.keyIn(0);
     expect(await client.call("SET", key, "1")).toBe("OK");
-    servers[0].signal("SIGSTOP");
     const [plain, watching, streaming] = [client, await rig.connect(), await rig.connect()];
-    const replies = [
-      plain.call("INCR", key),
-      watching.call("WATCH", key),
-      streaming.call("SET", rig.keyIn(0, "large"), "z".repeat(3 << 20)),
-    ];
+    const large = ["SET", rig.keyIn(0, "large"), "z".repeat(3 << 20)];
+    // From here on there are two connections that servers have answered on: what goes there is under way.
+    await watching.call("WATCH", key);
+    await streaming.call(...large);
+    await watching.call("UNWATCH");
+    const clients = async (): Promise<string> => String(await servers[0].command("CLIENT", "LIST"));
+    await until(async () => (await clients()).includes("cmd=unwatch"), "both are given back");
+    await plain.call("GET", key);
+    servers[0].signal("SIGSTOP");
+    const replies = [plain.call("INCR", key), watching.call("WATCH", key), streaming.call(...large)];
     await until(() => rig.counters["inFlight"] >= 3, "the requests are under way");
     rig.sendMap(moveMap(rig, "locked", 2));
     await staysAway(Promise.race(replies));

@@ -5,7 +5,7 @@
  *          └─▶ bare
  */
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { globMatches } from "../../src/proxy/pubsub/glob-match.ts";
+import { globMatches } from "../../src/base/glob-match.ts";
 import { TRANSPORTS } from "../support/proxy-process.ts";
 import { RedisProcess } from "../support/redis-process.ts";
 import { encodeRequest, RespClient } from "../support/resp-client.ts";

@@ -93,6 +93,39 @@ describe("switchover", () => {
     expect(await leader.failover("g1")).toMatchObject({ to: c.addr });
   }, 30_000);
 
+  test("refuses a replica that lags, and one that does not catch up; nothing has changed then", async () => {
+    const rig = await start({ relayed: [0] });
+    const [[a, b]] = rig.servers;
+    const leader = await rig.leader();
+    const why = (): Promise<string> =>
+      leader.failover("g1").then(
+        () => "no refusal",
+        (error: Error) => error.message,
+      );
+    // Empty, it would be refused for that.
+    await a.command("SET", "both", "v");
+    expect(await a.command("WAIT", "1", "2000")).toBe(1);
+    // It is connected, and gets nothing more of what the primary writes.
+    rig.relayOf(a).holdReplica(b.port);
+    const client = await RespClient.connect(a.port);
+    cleanups.push(() => client.close());
+    expect(await client.text("SET", "small", "v".repeat(10_000))).toBe("+OK\r\n");
+    expect(await why()).toMatch(/still \d{5} bytes behind after 1000 ms; the primary stays/);
+    // Writes are taken again at once, not when the pause would have ended by itself.
+    const asked = performance.now();
+    expect(await client.text("SET", "after", "v")).toBe("+OK\r\n");
+    expect(performance.now() - asked).toBeLessThan(2000);
+    expect(await client.text("SET", "large", "v".repeat(1_200_000))).toBe("+OK\r\n");
+    const bound = /is \d{7} bytes behind \(at most 1048576 are waited for\)/;
+    expect(await why()).toMatch(bound);
+    expect((await rig.group()).primary.addr).toBe(a.addr);
+    expect((await leader.events("switchover-ended")).map(({ fields }) => fields["to"])).toEqual([b.addr]);
+    rig.relayOf(a).heal();
+    await until(async () => (await b.command("EXISTS", "large")) === 1, "it has caught up");
+    expect(await leader.failover("g1")).toMatchObject({ to: b.addr, lostBytesMax: 0 });
+    expect(await b.command("EXISTS", "small", "after", "large")).toBe(3);
+  }, 30_000);
+
   test("proxies that do not acknowledge the hold are not waited for longer than a moment", async () => {
     const rig = await start();
     const leader = await rig.leader();
@@ -160,7 +193,12 @@ describe("what is told", () => {
     await leader.kill();
     await leader.start();
     const [recalled] = await leader.events("failover-done");
-    expect(recalled.fields).toMatchObject({ group: "g1", from: a.addr, to: b.addr });
+    const whole = { group: "g1", from: a.addr, to: b.addr, controller: "c1", acknowledgedLost: null };
+    expect(recalled.fields).toMatchObject({ ...whole, silentMs: expect.any(Number) });
+    // The one that died may have told nobody of its last switch.
+    const again = () => posted.find((event) => event.fields["repeated"] === true);
+    await until(() => again() !== undefined, "the webhook is told again");
+    expect(again()).toMatchObject({ kind: "failover-done", fields: whole });
   }, 30_000);
 
   test("a webhook and a script that fail are logged and hold nothing up", async () => {

@@ -158,6 +158,8 @@ describe.each(TRANSPORTS)("a new map (%s)", (io) => {
         await put(1, key, "new place");
         const [client, other] = [await rig.connect(), await rig.connect()];
         expect(await client.call("GET", key)).toBe("old place");
+        // From here on there is a connection for large values: on a new one nothing would be under way yet.
+        expect(await client.call("SET", rig.keyIn(0, "large"), "z".repeat(3 << 20))).toBe("OK");
         servers[0].signal("SIGSTOP");
         client.write(requestFor(key, elsewhere));
         await until(

@@ -28,6 +28,8 @@ const PROGRAMS = [
   { name: "php", kind: "test", commands: ["php"], packages: ["php-cli"], services: [] },
   { name: "phpredis", kind: "test", commands: [], packages: ["php-redis"], services: [] },
   { name: "ss", kind: "test", commands: ["ss"], packages: ["iproute2"], services: [] },
+  { name: "ip", kind: "test", commands: ["ip"], packages: ["iproute2"], services: [] },
+  { name: "nft", kind: "test", commands: ["nft"], packages: ["nftables"], services: ["nftables.service"] },
   {
     name: "redis-benchmark",
     kind: "bench",

@@ -21,6 +21,7 @@ import { EXIT_STATUS_FOUND, VERIFY_NUMBER_OPTIONS, liveLines, verifyOptions } fr
 import { TIMEOUT_OPTION, openDriver } from "../verify/verify-target.ts";
 import { findTags } from "./canary.ts";
 import { doHarm, type Harm } from "./harm.ts";
+import { type Takeover, type TakeoverWatch, takeoverText, watchTakeover } from "./takeover.ts";
 import { DRILLS, drillNamed, findVictim, type Victim } from "./victim.ts";
 
 const SECONDS_DEFAULT = 20;
@@ -59,11 +60,17 @@ export const drillCommand: CommandRow = {
     });
     const verifier = new Verifier(world.verifyEnv, await openDriver(world, options), { ...wanted, tags });
     if (!options.json) world.printError(`seed ${verifier.seed}`);
-    const { harm, report } = await runDrill(world, verifier, victim, wanted.seconds * 1000, options);
-    world.print(options.json ? JSON.stringify(toJson(victim, harm, report), null, 2) : toText(harm, report));
-    return isClean(report) ? 0 : EXIT_STATUS_FOUND;
+    const result = await runDrill(world, verifier, victim, wanted.seconds * 1000, options);
+    world.print(options.json ? JSON.stringify(toJson(victim, result), null, 2) : toText(victim, result));
+    return isClean(result.report) ? 0 : EXIT_STATUS_FOUND;
   },
 };
+
+interface Result {
+  readonly harm: Harm;
+  readonly takeover: Takeover | null;
+  readonly report: VerifyReport;
+}
 
 async function runDrill(
   world: World,
@@ -71,9 +78,11 @@ async function runDrill(
   victim: Victim,
   totalMs: number,
   options: OptionValues,
-): Promise<{ harm: Harm; report: VerifyReport }> {
+): Promise<Result> {
+  const target = await controllerTarget(world, options);
   const tell = (text: string): void => void (options.json ? undefined : world.printError(text));
   let harm: Harm | null = null;
+  let watch: TakeoverWatch | null = null;
   const stop = { asked: false };
   const signals = world.machine.onStopSignal((_, earlier) => {
     stop.asked = true;
@@ -90,6 +99,7 @@ async function runDrill(
     try {
       await waitUntil(startMs, HARM_AT);
       harm = await doHarm(world, victim);
+      watch = watchTakeover(world.http, target, victim);
       tell(harm.done);
       await waitUntil(startMs, UNDO_AT);
     } catch (error) {
@@ -99,8 +109,10 @@ async function runDrill(
     } finally {
       await harm?.undo();
     }
-    return { harm, report: await running };
+    const report = await running;
+    return { harm, takeover: watch.seen, report };
   } finally {
+    watch?.stop();
     signals.off();
   }
 }
@@ -132,7 +144,7 @@ async function askFirst(world: World, { drill, what }: Victim): Promise<void> {
   throw new ShoalError("INVALID_ARGUMENT", `Cannot drill ${drill}: the answer was not yes`);
 }
 
-function toText(harm: Harm, report: VerifyReport): string {
+function toText(victim: Victim, { harm, takeover, report }: Result): string {
   const gap = report.gaps[0];
   const felt = [
     `${gap.longestMs} ms without service`,
@@ -141,16 +153,18 @@ function toText(harm: Harm, report: VerifyReport): string {
     `${report.duplicated} duplicated`,
     `${report.wrong} wrong`,
   ].join(", ");
-  return [`${harm.done}; ${harm.after}.`, formatReport(report), `FELT  ${felt}`].join("\n\n");
+  const happened = [`${harm.done}; ${harm.after}.`, takeoverText(victim, takeover)].join(" ").trim();
+  return [happened, formatReport(report), `FELT  ${felt}`].join("\n\n");
 }
 
-function toJson(victim: Victim, harm: Harm, report: VerifyReport): Record<string, unknown> {
+function toJson(victim: Victim, { harm, takeover, report }: Result): Record<string, unknown> {
   return {
     drill: victim.drill,
     victim: victim.what,
     group: victim.group,
     done: harm.done,
     after: harm.after,
+    takeover,
     withoutServiceMs: report.gaps[0].longestMs,
     errors: report.errors.total,
     lost: report.lost,

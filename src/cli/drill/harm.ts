@@ -1,20 +1,17 @@
 /**
  * Does the harm, and undoes it. What was killed is started again by those whose business it is: proxies and
  * controllers by the supervisor of `shoal up`, a server by `shoal up` when it is called again. What was only
- * stopped (SIGSTOP, dropped packets) goes on at the end of the drill in any case, also after Ctrl-C.
+ * stopped (SIGSTOP, dropped packets) goes on at the end of the drill in any case, also when the drill is
+ * killed (`guard.ts`).
  *
  * A signal is sent only to the very process of the run record: pid and start time must fit.
  */
-import { execFile } from "node:child_process";
 import { existsSync, readFileSync, readdirSync } from "node:fs";
-import { promisify } from "node:util";
-import { ShoalError, errorTextOf } from "../../base/shoal-error.ts";
-import { parseAddress } from "../../topology/cluster-map.ts";
+import { ShoalError } from "../../base/shoal-error.ts";
 import type { World } from "../command.ts";
-import { HintedError } from "../hinted-error.ts";
+import { cutOff } from "./cut-off.ts";
+import { guarded } from "./guard.ts";
 import type { Victim } from "./victim.ts";
-
-const run = promisify(execFile);
 
 export interface Harm {
   /** What was done, one sentence. */
@@ -24,15 +21,22 @@ export interface Harm {
   undo(): Promise<void>;
 }
 
-const NFT_TABLE = "shoal_drill";
-
 /** @throws ShoalError CONFLICT when the process is gone, UNSUPPORTED where packets cannot be dropped */
 export async function doHarm(world: World, victim: Victim): Promise<Harm> {
   const { drill, what, part } = victim;
-  if (drill === "cut-off") return cutOff(victim);
+  if (drill === "cut-off") {
+    const { program, undo } = await cutOff(what, part.address);
+    return { done: `${what} is cut off (${program})`, after: "its packets pass again", undo };
+  }
   if (drill === "freeze-primary") {
-    signal(world, victim, "SIGSTOP");
-    const undo = async (): Promise<void> => void world.machine.signalProcess(part.process, "SIGCONT");
+    // The guard first: between the two nothing could be left frozen.
+    const { undo } = await guarded([], [`kill -CONT ${part.process.pid}`]);
+    try {
+      signal(world, victim, "SIGSTOP");
+    } catch (error) {
+      await undo();
+      throw error;
+    }
     return { done: `${what} is frozen (SIGSTOP)`, after: "it was woken up again (SIGCONT)", undo };
   }
   // A worker lives by its master: killed alone, the master would be replaced and the worker drain in peace.
@@ -67,59 +71,4 @@ function killChild(pid: number): void {
   } catch {
     // Ended by itself in this very moment.
   }
-}
-
-/** Drops what comes to the server's port and what it sends: connections stay open, and nothing arrives. */
-async function cutOff({ what, part }: Victim): Promise<Harm> {
-  const port = String(parseAddress(part.address).port);
-  const [program, add, remove] = (await firewall(port)) ?? [];
-  if (program === undefined || add === undefined || remove === undefined) {
-    throw new HintedError(
-      "UNSUPPORTED",
-      `Cannot cut off ${what}: neither nft nor iptables is there, or we may not use it`,
-      "Install nftables and run the drill as root; freeze-primary looks much the same to everybody else.",
-    );
-  }
-  const undo = async (): Promise<void> => {
-    for (const words of remove) await run(program, words).catch(() => {});
-  };
-  try {
-    for (const words of add) await run(program, words);
-  } catch (error) {
-    await undo();
-    throw new ShoalError(
-      "UNSUPPORTED",
-      `Cannot cut off ${what} with ${program}: ${errorTextOf(error)}`,
-      error,
-    );
-  }
-  return { done: `${what} is cut off (${program})`, after: "its packets pass again", undo };
-}
-
-/** Program, commands that drop the port's packets, commands that take that back; null when there is none. */
-async function firewall(port: string): Promise<[string, string[][], string[][]] | null> {
-  const works = (program: string, words: string[]): Promise<boolean> => {
-    return run(program, words).then(
-      () => true,
-      () => false,
-    );
-  };
-  if (await works("nft", ["list", "tables"])) {
-    const chain = (hook: string, field: string): string[][] => [
-      ["add", "chain", "inet", NFT_TABLE, hook, `{ type filter hook ${hook} priority 0 ; }`],
-      ["add", "rule", "inet", NFT_TABLE, hook, "tcp", field, port, "drop"],
-    ];
-    const add = [
-      ["add", "table", "inet", NFT_TABLE],
-      ...chain("input", "dport"),
-      ...chain("output", "sport"),
-    ];
-    return ["nft", add, [["delete", "table", "inet", NFT_TABLE]]];
-  }
-  if (!(await works("iptables", ["-S"]))) return null;
-  const rule = (flag: string): string[][] => [
-    [flag, "INPUT", "-p", "tcp", "--dport", port, "-j", "DROP"],
-    [flag, "OUTPUT", "-p", "tcp", "--sport", port, "-j", "DROP"],
-  ];
-  return ["iptables", rule("-I"), rule("-D")];
 }

@@ -8,11 +8,11 @@ export const DRILLS = {
   "kill-primary": { argument: "GROUP", doc: "SIGKILL to the group's primary" },
   "freeze-primary": {
     argument: "GROUP",
-    doc: "SIGSTOP to it, SIGCONT at the end: it accepts and does not answer",
+    doc: "SIGSTOP to it, SIGCONT after half of the time: it accepts and does not answer",
   },
   "cut-off": {
     argument: "GROUP",
-    doc: "drops its packets with nft or iptables (root), both ways, until the end",
+    doc: "drops its packets, both ways, with nft or iptables (root), as long",
   },
   "kill-proxy": { argument: "PROXY", doc: "SIGKILL to a proxy's master and its workers" },
   "kill-controller": { argument: "CONTROLLER", doc: "SIGKILL to a controller" },

@@ -39,6 +39,8 @@ export interface FreeOptions {
   /** Of the first proxy; the others follow. */
   readonly port: number;
   readonly controlPort: number;
+  /** Where the controller answers Sentinel clients; 0, or absent in older folders: nowhere. */
+  readonly sentinelPort?: number;
   readonly io: string;
 }
 

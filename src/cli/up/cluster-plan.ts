@@ -30,6 +30,7 @@ export const UP_DEFAULTS = {
   workers: 1,
   port: 19000,
   controlPort: 18080,
+  sentinelPort: 0,
   io: "auto",
 } as const;
 
@@ -84,6 +85,7 @@ function freeOptions(options: OptionValues, fallback: FreeOptions): FreeOptions 
     workers: pick("workers"),
     port: pick("port"),
     controlPort: pick("controlPort"),
+    sentinelPort: pick("sentinelPort") ?? 0,
     io: pick("io"),
   };
 }
@@ -116,7 +118,11 @@ async function dealPorts(machine: Machine, options: OptionValues, free: FreeOpti
   const groups = Number(options.groups ?? UP_DEFAULTS.groups);
   const perGroup = Number(options.replicas ?? UP_DEFAULTS.replicas) + 1;
   const from = Number(options.serverPort ?? UP_DEFAULTS.serverPort);
-  const taken = new Set([free.controlPort, ...proxiesOf(free).map((proxy) => proxy.port)]);
+  const taken = new Set([
+    free.controlPort,
+    free.sentinelPort ?? 0,
+    ...proxiesOf(free).map((proxy) => proxy.port),
+  ]);
   const ports = await machine.findFreePorts(HOST, from, groups * perGroup, taken);
   return Array.from({ length: groups }, (_, group) => ({
     id: `g${group + 1}`,
@@ -145,17 +151,25 @@ async function checkOwnPorts(machine: Machine, free: FreeOptions): Promise<void>
       `Cannot start ${free.proxies} proxies from port ${free.port} on: 65535 is the last`,
     );
   }
-  const shared = proxies.find((proxy) => proxy.port === free.controlPort);
-  if (shared !== undefined) {
+  const { controlPort, sentinelPort = 0 } = free;
+  const shared = proxies.find(({ port }) => port === controlPort || port === sentinelPort);
+  if (shared !== undefined || sentinelPort === controlPort) {
+    const who = shared === undefined ? "the controller's API" : `proxy ${shared.id}`;
+    const port = shared?.port ?? controlPort;
+    const other = port === sentinelPort ? "Sentinel clients" : "the controller";
     throw new HintedError(
       "INVALID_ARGUMENT",
-      `Cannot give port ${shared.port} to both proxy ${shared.id} and the controller`,
-      "Choose another --port or --control-port.",
+      `Cannot give port ${port} to both ${who} and ${other}`,
+      "Choose another --port, --control-port or --sentinel-port.",
     );
   }
   for (const { id, port } of proxies)
     await checkPort(machine, `proxy ${id}`, port, "Choose another one with --port.");
-  await checkPort(machine, "the controller", free.controlPort, "Choose another one with --control-port.");
+  await checkPort(machine, "the controller", controlPort, "Choose another one with --control-port.");
+  if (sentinelPort !== 0) {
+    const hint = "Choose another one with --sentinel-port.";
+    await checkPort(machine, "the controller for Sentinel clients", sentinelPort, hint);
+  }
 }
 
 async function checkPort(machine: Machine, what: string, port: number, hint: string): Promise<void> {

@@ -24,6 +24,7 @@ export async function planController(
   const config = {
     id: "c1",
     listen: address,
+    ...((record.sentinelPort ?? 0) === 0 ? {} : { sentinel_listen: `${HOST}:${record.sentinelPort}` }),
     store: { kind: "sqlite", path: "shoal.db" },
     cluster: { name: record.cluster, slots: record.slots, groups: record.groups.map(groupConfig) },
   };

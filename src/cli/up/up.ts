@@ -43,6 +43,14 @@ const OPTIONS: readonly OptionRow[] = [
   numberOption("workers", "number", "worker processes of each proxy", 1, 256),
   numberOption("port", "port", "port of the first proxy", 1, 65535),
   numberOption("control-port", "port", "port of the controller", 1, 65535),
+  {
+    flags: "--sentinel-port <port>",
+    type: "int",
+    min: 0,
+    max: 65535,
+    doc: "port of the controller for Sentinel clients; 0: none",
+    shownDefault: "none",
+  },
   numberOption("server-port", "port", "servers take the first free ports from here on", 1, 65535),
   {
     flags: "--slots <number>",

@@ -12,6 +12,7 @@ import { ANSWER_HEADERS, ROUTES, type Route, type RouteName } from "../../contra
 import type { ErrorAnswer } from "../../contract/schemas.ts";
 import type { HttpHandler } from "../../env/http.ts";
 import type { Log } from "../../env/log.ts";
+import { sameSecret } from "../same-secret.ts";
 import { type ForwardOptions, forward, shallForward, tryForward } from "./forward.ts";
 
 /** A request as handlers see it. */
@@ -105,13 +106,6 @@ function checkToken(request: Request, token: string, route: Route): void {
   if (shown !== null && sameSecret(shown[1], token)) return;
   const what = shown === null ? "no token was shown" : "the token is wrong";
   throw new ShoalError("UNAUTHORIZED", `Cannot ${route.method} ${route.path}: ${what}`);
-}
-
-/** Takes as long for a near miss as for a far one, so that a token cannot be guessed letter by letter. */
-function sameSecret(a: string, b: string): boolean {
-  let difference = a.length ^ b.length;
-  for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i % b.length);
-  return difference === 0;
 }
 
 /** The body by the route's schema; what the schema does not know is dropped. */

@@ -28,7 +28,7 @@ export function failoverHandlers(
           `Cannot take what ${parameters["id"]} sees: this controller follows`,
         );
       }
-      observers.accept(parameters["id"], (body as SightsBody).sights);
+      observers.accept(parameters["id"], body as SightsBody);
       return jsonResponse({});
     },
   };

@@ -50,7 +50,7 @@ async function make(id: string, database: MemoryDatabase, wire: Wire): Promise<C
   };
   const store = await openMemoryStore(env, database);
   const addr = `${id}.test:80`;
-  const controller = new Controller(env, config, store, { pid: 1, addr, version: "0" });
+  const controller = new Controller(env, config, store, { pid: 1, addr, version: "0", machine: "m" });
   // A URL of port 80 names no port.
   wire.at.set(`${id}.test`, controller);
   running.push(controller);

@@ -34,6 +34,8 @@ export interface ApiParts {
   readonly topology: TopologyParts;
   readonly failover: FailoverParts;
   readonly events: EventLog;
+  /** Where Sentinel clients are answered; null: nowhere. */
+  readonly sentinel: string | null;
   /** @throws ShoalError NOT_FOUND while there is no cluster */
   status(): Promise<ClusterStatus>;
   metrics(): Promise<string>;
@@ -117,5 +119,6 @@ function healthOf(parts: ApiParts): Health {
     pid: parts.pid,
     leader: leading,
     term: leader?.term ?? 0,
+    ...(parts.sentinel === null ? {} : { sentinel: parts.sentinel }),
   };
 }

@@ -1,13 +1,15 @@
 /** The parts of failover, put together: services in their order, and what the API asks of them. */
-import type { Env } from "../../env/env.ts";
 import type { HttpClient } from "../../env/http.ts";
 import type { ScriptRunner } from "../../env/script-runner.ts";
+import type { RedisEnv } from "../../redis/server-connection.ts";
 import type { Store } from "../../store/store.ts";
 import type { ClusterState } from "../cluster-state.ts";
 import type { ControllerConfig } from "../controller-config.ts";
 import type { EventLog } from "../events.ts";
 import type { Health } from "../health.ts";
 import type { ProxyRegistry } from "../proxy-registry.ts";
+import { createSentinels } from "../sentinels/create-sentinels.ts";
+import type { Sentinels } from "../sentinels/sentinels.ts";
 import type { Service } from "../service.ts";
 import { EventStreams } from "./event-streams.ts";
 import { Failover } from "./failover.ts";
@@ -15,15 +17,18 @@ import { Notifier } from "./notifier.ts";
 import { Observers } from "./observers.ts";
 import type { ReplicationLogins } from "./replication-logins.ts";
 import { SightReporter } from "./sight-reporter.ts";
+import { SwitchNews } from "./switch-news.ts";
 import { Switcher } from "./switcher.ts";
 
 /** What it needs of the controller. */
 export interface FailoverNeeds {
-  readonly env: Pick<Env, "clock" | "timers" | "log"> & {
+  readonly env: RedisEnv & {
     readonly http?: HttpClient | null;
     readonly scripts?: ScriptRunner | null;
   };
   readonly config: ControllerConfig;
+  /** Where this controller runs. */
+  readonly machine: string;
   readonly store: Store;
   readonly state: ClusterState;
   readonly events: EventLog;
@@ -37,14 +42,17 @@ export interface FailoverParts {
   readonly failover: Failover;
   readonly observers: Observers;
   readonly streams: EventStreams;
+  /** Null: primaries are replaced by ourselves. */
+  readonly sentinels: Sentinels | null;
 }
 
 export function createFailoverParts(needs: FailoverNeeds): FailoverParts {
-  const { env, config, store, state, events, health, proxies, logins } = needs;
+  const { env, config, machine, store, state, events, health, proxies, logins } = needs;
   const { id, token } = config;
   const http = env.http ?? null;
-  const observers = new Observers(env, { id, state, store, health, proxies });
-  const reporter = new SightReporter(env, http, state, health, { id, token: token === "" ? null : token });
+  const observers = new Observers(env, { id, machine, state, store, health, proxies });
+  const shown = { id, machine, token: token === "" ? null : token };
+  const reporter = new SightReporter(env, http, state, health, shown);
   const notifier = new Notifier(env, { http, scripts: env.scripts ?? null }, events, {
     cluster: config["cluster.name"],
     controller: id,
@@ -54,15 +62,19 @@ export function createFailoverParts(needs: FailoverNeeds): FailoverParts {
     leading: () => state.leading,
   });
   const streams = new EventStreams(env, events);
-  const switcher = new Switcher(env, { state, health, events, logins });
+  const sentinels = createSentinels(env, { state, health, events }, config);
+  const switcher = new Switcher(env, { id, state, health, events, logins });
+  const news = new SwitchNews(env, { id, state, events, retell: (event) => notifier.retell(event) });
   const failover = new Failover(
     env,
-    { id, state, health, events, proxies, observers, switcher },
+    { id, state, health, events, proxies, observers, switcher, news, sentinels },
     {
-      automatic: config.failover === "automatic",
+      automatic: config.failover !== "manual",
       quorum: config.quorum,
       safeModeGroups: config.safe_mode_groups,
     },
   );
-  return { services: [notifier, streams, observers, reporter, failover], failover, observers, streams };
+  const services: Service[] = [notifier, streams, observers, reporter, failover];
+  if (sentinels !== null) services.push(sentinels);
+  return { services, failover, observers, streams, sentinels };
 }

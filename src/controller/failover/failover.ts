@@ -13,18 +13,22 @@
 import { ShoalError, errorCodeOf, errorTextOf } from "../../base/shoal-error.ts";
 import type { FailoverAnswer, FailoverBody } from "../../contract/failover-routes.ts";
 import type { Env, Timer } from "../../env/env.ts";
-import { type FleetView, agreeOnDown, proxiesReach, safeModeReasons } from "../../topology/agreement.ts";
+import { agreeOnDown, proxiesReach } from "../../topology/agreement.ts";
 import { type SwitchRecord, type TopologyGroup, primaryOf } from "../../topology/cluster-topology.ts";
 import { type UpObservation, groupProtected, observationOf } from "../../topology/group-health.ts";
-import { acksOf, isTrustedPrimary, judgeRestart } from "../../topology/promotion.ts";
+import { acksAll, acksOf, isTrustedPrimary, judgeRestart } from "../../topology/promotion.ts";
 import type { ClusterState } from "../cluster-state.ts";
 import type { EventLog } from "../events.ts";
 import type { Health } from "../health.ts";
 import type { ProxyRegistry } from "../proxy-registry.ts";
+import type { Sentinels } from "../sentinels/sentinels.ts";
 import type { Service } from "../service.ts";
 import type { Observers } from "./observers.ts";
+import { SafeMode } from "./safe-mode.ts";
+import { resumeWrites, writesToResume } from "./stopped-writes.ts";
+import type { SwitchNews } from "./switch-news.ts";
 import type { FailoverCause, LastSeen, Switcher } from "./switcher.ts";
-import { switchOver } from "./switchover.ts";
+import { finishSwitchover, switchOver } from "./switchover.ts";
 
 /** How late a decision may come after what it rests on. */
 const TICK_MS = 50;
@@ -39,7 +43,7 @@ export interface FailoverOptions {
   readonly automatic: boolean;
   /** Observers that have to agree; 0: the majority. */
   readonly quorum: number;
-  /** See {@link FleetView}. */
+  /** See FleetView of topology/agreement.ts. */
   readonly safeModeGroups: number;
 }
 
@@ -51,7 +55,12 @@ export interface FailoverParts {
   readonly proxies: ProxyRegistry;
   readonly observers: Observers;
   readonly switcher: Switcher;
+  readonly news: SwitchNews;
+  /** Whose failovers are followed; null: they are our own. */
+  readonly sentinels: Sentinels | null;
 }
+
+type Cause = Omit<FailoverCause, "acknowledgedLost">;
 
 export class Failover implements Service {
   readonly #env: Pick<Env, "clock" | "timers" | "log">;
@@ -64,7 +73,7 @@ export class Failover implements Service {
   /** Per primary: what it was when it was still trusted. */
   readonly #last = new Map<string, LastSeen>();
   readonly #protected = new Map<string, boolean>();
-  #safeMode: readonly string[] = [];
+  readonly #safeMode: SafeMode;
   #leadingSinceMs: number | null = null;
   #timer: Timer | null = null;
 
@@ -72,11 +81,13 @@ export class Failover implements Service {
     this.#env = env;
     this.#parts = parts;
     this.#options = options;
+    this.#safeMode = new SafeMode(env, parts, options.safeModeGroups);
     parts.health.onObserved(() => this.#remember());
+    parts.sentinels?.onTakeOver((id, to, reason) => this.#takeOver(id, to, reason));
   }
 
   async run(): Promise<void> {
-    for (const record of this.#parts.state.topology?.switches ?? []) this.#recall(record);
+    this.#parts.news.start();
     this.#timer = this.#env.timers.every(TICK_MS, () => this.#turn());
   }
 
@@ -91,17 +102,15 @@ export class Failover implements Service {
 
   /** For status: one sentence each. */
   get problems(): readonly string[] {
-    return [...this.#problems.values()];
+    return [...this.#problems.values(), ...(this.#parts.sentinels?.problems ?? [])];
   }
 
   get safeMode(): readonly string[] {
-    if (this.#parts.state.leading) return this.#safeMode;
-    const { leader } = this.#parts.state;
-    return leader === null ? ["no controller leads, so nobody replaces a primary: look at the store"] : [];
+    return this.#safeMode.reasons;
   }
 
   /** What `shoal failover` asks for. @throws ShoalError NOT_LEADER, NOT_FOUND, CONFLICT */
-  async switchGroup(id: string, { to, force = false }: FailoverBody): Promise<FailoverAnswer> {
+  async switchGroup(id: string, { to, force = false, by }: FailoverBody): Promise<FailoverAnswer> {
     const { state, switcher, health } = this.#parts;
     if (!state.leading)
       throw new ShoalError("NOT_LEADER", `Cannot switch group ${id}: this controller follows`);
@@ -110,6 +119,7 @@ export class Failover implements Service {
       throw new ShoalError("CONFLICT", `Cannot switch group ${id}: a switch of it is under way`);
     const from = primaryOf(group).addr;
     const startedMs = this.#env.clock.nowMs();
+    const asked = by === undefined ? "asked for" : `asked for by ${by}`;
     const work = async (): Promise<FailoverAnswer> => {
       await switcher.fresh([from]);
       const seen = observationOf(health.observations, from);
@@ -118,16 +128,30 @@ export class Failover implements Service {
       let heldMs: number | null = null;
       let record: SwitchRecord;
       if (trusted || !force) {
-        ({ record, heldMs } = await switchOver(this.#env, this.#parts, id, to));
+        const planned = () => switchOver(this.#env, this.#parts, id, { to, reason: asked });
+        ({ record, heldMs } = await this.#alone(group, planned));
       } else {
-        const cause = { reason: "forced", forced: true, to, replaceLiving: true };
-        record = await this.#failOver(group, cause);
+        const cause = { reason: `${asked}, with force`, forced: true, to, replaceLiving: true };
+        record = await this.#alone(group, () => this.#failOver(group, cause));
       }
       const durationMs = Math.round(this.#env.clock.nowMs() - startedMs);
       const { kind, lostBytesMax } = record;
       return { group: id, kind, from, to: record.to, durationMs, heldMs, lostBytesMax };
     };
     return this.#occupy(id, work());
+  }
+
+  /** `work` is a switch of our own: no sentinel may have an opinion meanwhile. */
+  #alone<Value>(group: TopologyGroup, work: () => Promise<Value>): Promise<Value> {
+    const { sentinels } = this.#parts;
+    return sentinels === null ? work() : sentinels.aside(group, work);
+  }
+
+  /** Sentinels have made `to` the primary: the same steps, of which the promotion is done already. */
+  async #takeOver(id: string, to: string, reason: string): Promise<void> {
+    if (this.#busy.has(id)) return;
+    const cause = { reason, forced: false, to, replaceLiving: true };
+    await this.#occupy(id, this.#failOver(this.#parts.switcher.group(id), cause));
   }
 
   /** A person says that the primary which was started again is right, whatever its replicas hold. */
@@ -158,7 +182,8 @@ export class Failover implements Service {
       return;
     }
     this.#leadingSinceMs ??= this.#env.clock.nowMs();
-    this.#noteSafeMode(this.#fleetReasons(topology.groups));
+    // Sentinels have a mind of their own.
+    if (this.#parts.sentinels === null) this.#safeMode.judge(topology.groups);
     for (const id of this.#problems.keys()) {
       if (!topology.groups.some((group) => group.id === id)) this.#problems.delete(id);
     }
@@ -168,13 +193,18 @@ export class Failover implements Service {
         continue;
       if (group.switch === undefined) this.#judge(group);
       else this.#begin(group, () => this.#finish(group));
+      const [stopped] = writesToResume(group, this.#parts.health.observations);
+      if (stopped !== undefined && group.switch === undefined && !this.#busy.has(group.id))
+        this.#begin(group, () => resumeWrites(this.#parts, group.id, stopped));
     }
   }
 
   #judge(group: TopologyGroup): void {
-    const { observers, health } = this.#parts;
+    const { observers, health, sentinels } = this.#parts;
     const { addr } = primaryOf(group);
     const seen = observationOf(health.observations, addr);
+    // What they have done comes by takeOver; nothing is to be judged about the one that they have replaced.
+    if (sentinels?.haveReplaced(group) === true) return;
     if (seen.state === "up" && seen.role === "primary" && !isTrustedPrimary(group, seen)) {
       this.#judgeRestarted(group);
       return;
@@ -183,14 +213,15 @@ export class Failover implements Service {
       if (seen.state === "up") this.#problems.delete(group.id);
       return;
     }
+    if (sentinels !== null) return;
     const who = `${addr} of group ${group.id}`;
     const votes = observers.votesOn(addr);
-    const { agreed, down, needed, observers: total } = agreeOnDown(votes, this.#options.quorum);
+    const { agreed, down, needed, voices, counted } = agreeOnDown(votes, this.#options.quorum);
     const advice = `\`shoal failover ${group.id} --force\` promotes all the same`;
     if (!this.#options.automatic) {
       this.#refuse(group, `${who} is down, and failover is manual: ${advice}`);
     } else if (!agreed) {
-      const count = `${down} of ${total} observers see it so, ${needed} are needed`;
+      const count = `${down} of ${voices} ${counted} see it so, ${needed} are needed`;
       this.#refuse(
         group,
         `${addr} of group ${group.id} is down for this controller, but ${count}: ${advice}`,
@@ -200,12 +231,12 @@ export class Failover implements Service {
       const names = proxies.map((vote) => vote.observer).join(", ");
       const what = `is down for the controllers, but proxies still reach it (${names})`;
       this.#refuse(group, `${who} ${what}: look at the network; ${advice}`);
-    } else if (this.#safeMode.length > 0) {
+    } else if (this.#safeMode.reasons.length > 0) {
       this.#refuse(group, `${who} is down, and safe mode keeps it so: ${advice}`);
-    } else {
+    } else if (this.#safeMode.surveyed(this.#parts.state.topology?.groups ?? [])) {
       // The look that failed names the server, and so does the event.
       const silence = seen.reason.replace(/^Cannot send \S+ to \S+: (?:not sent: )?/, "");
-      const reason = `it does not answer: ${silence} (${down} of ${total} observers agree)`;
+      const reason = `it does not answer: ${silence} (${down} of ${voices} ${counted} agree)`;
       this.#begin(group, () => this.#failOver(group, { reason, forced: false, replaceLiving: false }));
     }
   }
@@ -229,7 +260,10 @@ export class Failover implements Service {
     } else {
       const reason = `${addr} was started again: what it has read may be older than what its replicas hold`;
       this.#parts.events.add("primary-restarted", { group: group.id, primary: addr, keys: seen.keys });
-      this.#begin(group, () => this.#failOver(group, { reason, forced: false, replaceLiving: true }));
+      this.#begin(group, async () => {
+        const to = await this.#parts.sentinels?.replace(group);
+        await this.#failOver(group, { reason, forced: false, to, replaceLiving: true });
+      });
     }
   }
 
@@ -256,48 +290,40 @@ export class Failover implements Service {
    * A switch that somebody has begun and not finished: a leader before us, or we ourselves before an error.
    */
   async #finish(group: TopologyGroup): Promise<void> {
-    const { switcher, events } = this.#parts;
+    const { switcher, sentinels } = this.#parts;
     const plan = group.switch;
     if (plan === undefined) return;
-    const seen = await switcher.fresh(group.servers.map((server) => server.addr));
-    const to = observationOf(seen, plan.to);
-    const promoted = to.state === "up" && to.role === "primary";
     if (plan.kind === "switchover") {
-      if (promoted) {
-        await switcher.promote(group.id, plan, { to: plan.to, offset: to.offset, inSync: [], refusals: [] });
-        events.add("switchover-done", { group: group.id, from: plan.from, to: plan.to, lostBytesMax: 0 });
-      } else if (to.state === "up" || switcher.isBack(group)) {
-        await switcher.abandon(group.id);
-        events.add("switchover-ended", { group: group.id, to: plan.to, reason: "it was interrupted" });
-      }
+      await finishSwitchover(this.#env, this.#parts, group.id, plan);
       return;
     }
+    const seen = await switcher.fresh([plan.from, plan.to]);
     const living = observationOf(seen, plan.from);
+    const to = observationOf(seen, plan.to);
+    const promoted = to.state === "up" && to.role === "primary";
     const restarted = living.state === "up" && !isTrustedPrimary(group, living);
     const forced = plan.forced === true;
-    const cause = { reason: plan.reason, forced, replaceLiving: restarted || forced };
+    if (sentinels !== null && !promoted && (await sentinels.watchOver(group))) {
+      // It was theirs, and the one that they had made is gone: so they make another one.
+      await switcher.abandon(group.id);
+      return;
+    }
+    const replaceLiving = restarted || forced || sentinels !== null;
+    const cause = { reason: plan.reason, forced, replaceLiving };
     await this.#failOver(group, { ...cause, ...(forced ? { to: plan.to } : {}) });
   }
 
-  async #failOver(group: TopologyGroup, cause: FailoverCause): Promise<SwitchRecord> {
-    const { switcher, events, state, id } = this.#parts;
+  async #failOver(group: TopologyGroup, cause: Cause): Promise<SwitchRecord> {
+    const { switcher, news, state } = this.#parts;
     const startedMs = this.#env.clock.nowMs();
     const last = this.#last.get(primaryOf(group).addr) ?? null;
-    const record = await switcher.failOver(group.id, cause, last);
-    const { from, to, lostBytesMax, reason, endedAtMs } = record;
+    const acks = state.topology?.options["acks"];
+    // Sentinels don't cut replicas off first: another one may have confirmed writes of the old primary.
+    const everyCopyHasIt = this.#parts.sentinels === null || acksOf(acks) >= group.servers.length - 1;
+    const acknowledgedLost = acksAll(acks) && !cause.forced && everyCopyHasIt ? 0 : null;
+    const record = await switcher.failOver(group.id, { ...cause, acknowledgedLost }, last);
     this.#problems.delete(group.id);
-    const acks = acksOf(state.topology?.options["acks"]);
-    events.add("failover-done", {
-      group: group.id,
-      from,
-      to,
-      controller: id,
-      reason,
-      durationMs: Math.round(this.#env.clock.nowMs() - startedMs),
-      silentMs: last === null ? null : Math.round(endedAtMs - last.atMs),
-      lostBytesMax,
-      acknowledgedLost: acks > 0 && !cause.forced ? 0 : null,
-    });
+    news.done(record, { durationMs: Math.round(this.#env.clock.nowMs() - startedMs) });
     return record;
   }
 
@@ -333,33 +359,6 @@ export class Failover implements Service {
     return this.#env.clock.nowMs() - (this.#leadingSinceMs ?? 0) < GRACE_MS;
   }
 
-  #fleetReasons(groups: readonly TopologyGroup[]): string[] {
-    const { health, proxies } = this.#parts;
-    const states = groups.map((group) => observationOf(health.observations, primaryOf(group).addr).state);
-    // A moment of silence everywhere is no reason to alarm anybody.
-    if (!states.includes("down")) return [];
-    const silent = states.filter((state) => state === "down" || state === "suspect");
-    const all = proxies.all();
-    const fleet: FleetView = {
-      groups: groups.length,
-      silentGroups: silent.length,
-      safeModeGroups: this.#options.safeModeGroups,
-      proxiesServing: all.filter((proxy) => proxy.state === "serving").length,
-      proxiesLost: all.filter((proxy) => proxy.state === "lost").length,
-    };
-    return safeModeReasons(fleet);
-  }
-
-  #noteSafeMode(reasons: readonly string[]): void {
-    const before = this.#safeMode;
-    this.#safeMode = reasons;
-    if (before.length === 0 && reasons.length > 0) {
-      this.#parts.events.add("safe-mode", { reason: reasons.join("; ") });
-    } else if (before.length > 0 && reasons.length === 0) {
-      this.#parts.events.add("safe-mode-over");
-    }
-  }
-
   /** Groups without a replica at all are none that could lose their protection. */
   #noteProtected(group: TopologyGroup): void {
     const now = groupProtected(group, this.#parts.health.observations);
@@ -379,12 +378,5 @@ export class Failover implements Service {
         continue;
       this.#last.set(addr, { seen, atMs: this.#env.clock.wallMs() });
     }
-  }
-
-  /** Switches of the time before this process are events too. */
-  #recall({ kind, group, from, to, reason, endedAtMs, startedAtMs, lostBytesMax }: SwitchRecord): void {
-    const durationMs = endedAtMs - startedAtMs;
-    const fields = { group, from, to, reason, durationMs, lostBytesMax };
-    this.#parts.events.recall(endedAtMs, kind === "failover" ? "failover-done" : "switchover-done", fields);
   }
 }

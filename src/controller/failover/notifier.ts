@@ -5,7 +5,7 @@
  *                  └──▶ notify_script < JSON ┘ what fails is logged, once, and not tried again
  *
  * Only what this controller itself does or sees is told; a follower sees servers too, so only the leader
- * speaks.
+ * speaks. The exception are switches of the leader before (switch-news.ts).
  */
 import { errorTextOf } from "../../base/shoal-error.ts";
 import type { Env } from "../../env/env.ts";
@@ -35,6 +35,7 @@ export class Notifier implements Service {
   readonly #options: NotifierOptions;
   #queue: Promise<void> = Promise.resolve();
   #waiting = 0;
+  #running = false;
   #stopListening: () => void = () => {};
 
   constructor(
@@ -52,16 +53,24 @@ export class Notifier implements Service {
 
   async run(): Promise<void> {
     if (this.#options.webhook === "" && this.#options.script === "") return;
+    this.#running = true;
     this.#stopListening = this.#events.onEvent((event) => this.#take(event));
   }
 
   async drain(): Promise<void> {
+    this.#running = false;
     this.#stopListening();
     await this.#queue;
   }
 
   async stop(): Promise<void> {
     this.#stopListening();
+  }
+
+  /** What a leader before us may have died over. */
+  retell(event: ControllerEvent): void {
+    if (!this.#running) return;
+    this.#take({ ...event, fields: { ...event.fields, repeated: true } });
   }
 
   #take(event: ControllerEvent): void {

@@ -6,9 +6,12 @@
  *   proxies ──report.servers──▶   ┘
  *
  * A sight holds for SIGHT_FRESH_MS. Who is silent for longer although it is alive counts as an observer that
- * agrees with nobody: a leader that is cut off must not become the majority of itself.
+ * agrees with nobody: a leader that is cut off must not become the majority of itself. It is alive as long as
+ * its lease says so; where there are three machines or more nobody has to wait for that, because observers
+ * count by machine.
  */
 import type { Env, Timer } from "../../env/env.ts";
+import type { SightsBody } from "../../contract/failover-routes.ts";
 import type { ProxyReport } from "../../contract/schemas.ts";
 import type { Store } from "../../store/store.ts";
 import type { Vote } from "../../topology/agreement.ts";
@@ -23,15 +26,19 @@ export type Sight = ProxyReport["servers"][number];
 /** Reports come every second; a sight is good for three of them. */
 export const SIGHT_FRESH_MS = 3000;
 
-const MEMBERS_PERIOD_MS = 1000;
+/** How late the end of a controller may be noticed; the store is local, or reads are cheap. */
+const MEMBERS_PERIOD_MS = 250;
 
 interface Told {
   readonly atMs: number;
+  readonly machine: string;
   readonly sights: ReadonlyMap<string, Sight>;
 }
 
 export interface ObserverParts {
   readonly id: string;
+  /** Where this controller runs; see {@link Vote.machine}. */
+  readonly machine: string;
   readonly state: ClusterState;
   readonly store: Store;
   readonly health: Health;
@@ -63,20 +70,26 @@ export class Observers implements Service {
   }
 
   /** What another controller sees. */
-  accept(controllerId: string, sights: readonly Sight[]): void {
+  accept(controllerId: string, { sights, machine }: SightsBody): void {
     const byAddr = new Map(sights.map((sight) => [sight.addr, sight]));
-    this.#told.set(controllerId, { atMs: this.#env.clock.nowMs(), sights: byAddr });
+    const atMs = this.#env.clock.nowMs();
+    this.#told.set(controllerId, { atMs, machine: machine ?? alone(controllerId), sights: byAddr });
   }
 
   votesOn(addr: string): Vote[] {
-    const { id, health, proxies } = this.#parts;
+    const { id, machine, health, proxies } = this.#parts;
     const own = observationOf(health.observations, addr).state;
-    const votes: Vote[] = [
-      { observer: id, kind: "controller", view: own === "up" ? "up" : own === "down" ? "down" : "silent" },
-    ];
+    const view = own === "up" ? "up" : own === "down" ? "down" : "silent";
+    const votes: Vote[] = [{ observer: id, kind: "controller", machine, view }];
     for (const member of this.#members) {
-      if (member !== id)
-        votes.push({ observer: member, kind: "controller", view: this.#viewOf(member, addr) });
+      if (member === id) continue;
+      const there = this.#told.get(member)?.machine ?? alone(member);
+      votes.push({
+        observer: member,
+        kind: "controller",
+        machine: there,
+        view: this.#viewOf(member, addr),
+      });
     }
     for (const proxy of proxies.all()) {
       if (proxy.state !== "serving") continue;
@@ -84,8 +97,9 @@ export class Observers implements Service {
       const sight = proxy.report.servers.find((one) => one.addr === addr);
       // It has not asked the server lately, so it has nothing to say.
       if (fresh && (sight === undefined || sight.state === "unknown")) continue;
-      const view = fresh && sight !== undefined && sight.state !== "unknown" ? sight.state : "silent";
-      votes.push({ observer: proxy.id, kind: "proxy", view });
+      const seen = fresh && sight !== undefined && sight.state !== "unknown" ? sight.state : "silent";
+      const there = proxy.report.machine ?? alone(proxy.id);
+      votes.push({ observer: proxy.id, kind: "proxy", machine: there, view: seen });
     }
     return votes;
   }
@@ -98,6 +112,8 @@ export class Observers implements Service {
   }
 
   async #readMembers(): Promise<void> {
+    // Only a leader counts votes.
+    if (!this.#parts.state.leading) return;
     try {
       this.#members = (await this.#parts.store.readMembers()).map((member) => member.id);
       for (const id of this.#told.keys()) if (!this.#members.includes(id)) this.#told.delete(id);
@@ -106,4 +122,9 @@ export class Observers implements Service {
       this.#env.log.debug("members-not-read", { reason: String(error) });
     }
   }
+}
+
+/** One that does not say where it runs (an older version) stands for itself. */
+function alone(observer: string): string {
+  return `?${observer}`;
 }

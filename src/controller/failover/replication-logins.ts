@@ -42,6 +42,12 @@ export interface ReplicationLogin {
  */
 const TELL_AGAIN_MS = 3000;
 
+/**
+ * A replica that is let in and does not come is shut out again, which changes the map twice: not more often
+ * than this.
+ */
+const LET_IN_AGAIN_MS = 30_000;
+
 /** Entries about processes that may be long gone; then all are told again. */
 const TOLD_MAX = 65_536;
 
@@ -54,6 +60,10 @@ export class ReplicationLogins implements Service {
   readonly #told = new Map<string, number>();
   /** "addr run-id" of primaries that have no ACL: older than 6.0, or it is forbidden to us. */
   readonly #without = new Set<string>();
+  /** Replicas that are being shut out now. */
+  readonly #shutting = new Set<string>();
+  /** When a replica that is shut out may be let in (again). */
+  readonly #notBeforeMs = new Map<string, number>();
   readonly #busy = new Map<string, Promise<void>>();
   #running = false;
 
@@ -103,6 +113,7 @@ export class ReplicationLogins implements Service {
     if (this.#told.has(`${process} ${link}`)) return login;
     try {
       await this.#judged(server, primary);
+      this.#inForce(primary, link);
       // Nothing in between, or it could be another process that gets the user.
       await server.aclSetUser(REPLICATION_USER, ["reset", "on", `>${link}`, ...RULES]);
     } catch (error) {
@@ -130,6 +141,45 @@ export class ReplicationLogins implements Service {
       throw error;
     }
     await replica.command(["CLIENT", "KILL", "TYPE", "master"]);
+  }
+
+  /**
+   * A replica has been away from its living primary for too long: it counts as a copy no more. It is made
+   * sure that it can't come back before it is told how; what it confirmed then, nobody would wait for at a
+   * failover. False: it is there already, or may be, so that it still counts for that.
+   */
+  async shutOut(id: string, addr: string): Promise<boolean> {
+    // One change of the password after the other.
+    if (this.#busy.has(id)) return false;
+    const work = this.#changeLink(id).then(async (shutOut) => {
+      await this.#state.change({ type: "fell-behind", addr, shutOut: shutOut ?? undefined });
+      return shutOut !== null;
+    });
+    this.#shutting.add(addr);
+    this.#notBeforeMs.set(addr, this.#env.clock.nowMs() + TELL_AGAIN_MS);
+    const ended = work.then(
+      () => {},
+      () => {},
+    );
+    this.#busy.set(id, ended);
+    return work.finally(() => {
+      this.#shutting.delete(addr);
+      this.#busy.delete(id);
+    });
+  }
+
+  /**
+   * To be called before a replica is told how to reach its primary: from now on a silent one may hold a copy.
+   * False: it has just been shut out, or was let in and has not come; it is left alone for a while.
+   */
+  async letIn(id: string, addr: string): Promise<boolean> {
+    const server = this.#groupOf(id).servers.find((one) => one.addr === addr);
+    if (this.#shutting.has(addr)) return false;
+    if (server?.shutOut !== true) return true;
+    if (!this.#mayLetIn(addr)) return false;
+    this.#notBeforeMs.set(addr, this.#env.clock.nowMs() + LET_IN_AGAIN_MS);
+    await this.#state.change({ type: "let-in", addr });
+    return true;
   }
 
   /** A replica signs in as it is configured again, should it have been told otherwise. */
@@ -162,6 +212,50 @@ export class ReplicationLogins implements Service {
     );
   }
 
+  #mayLetIn(addr: string): boolean {
+    return this.#env.clock.nowMs() >= (this.#notBeforeMs.get(addr) ?? 0);
+  }
+
+  /** The password that nobody knows yet who does not follow now; null when somebody may have signed in. */
+  async #changeLink(id: string): Promise<{ readonly link?: string } | null> {
+    const group = this.#groupOf(id);
+    const { addr: primary } = primaryOf(group);
+    const server = this.#health.serverAt(primary);
+    const link = this.newLink(group);
+    // Where there is no such user, nobody can be shut out.
+    if (link === undefined || server === null) return { link: group.link };
+    if (!(await this.#onlyOnlineSignedIn(group, server))) return null;
+    await this.#state.change({ type: "link-set", group: id, link });
+    if ((await this.admit(primary, link)) === null) return { link };
+    // Whoever signed in before that does so no more; those who follow are told the next moment.
+    return (await this.#onlyOnlineSignedIn(group, server)) ? { link } : null;
+  }
+
+  /** No more connections of the user than there are replicas online: also none in the middle of a copy. */
+  async #onlyOnlineSignedIn(group: TopologyGroup, primary: RedisServer): Promise<boolean> {
+    const online = replicasOf(group).filter(
+      (replica) => replicaHealth(group, replica, this.#health.observations) === "online",
+    );
+    const list = String(await primary.command(["CLIENT", "LIST"]));
+    return list.split(` user=${REPLICATION_USER} `).length - 1 <= online.length;
+  }
+
+  #groupOf(id: string): TopologyGroup {
+    const group = this.#state.topology?.groups.find((one) => one.id === id);
+    if (group === undefined)
+      throw new ShoalError("NOT_FOUND", `Cannot let replicas in at ${id}: no such group`);
+    return group;
+  }
+
+  /** A password that has been replaced meanwhile must not come back: somebody was shut out by that. */
+  #inForce(primary: string, link: string): void {
+    const group = this.#state.topology?.groups.find(({ servers }) =>
+      servers.some(({ addr }) => addr === primary),
+    );
+    if (group === undefined || group.link === link || group.switch?.link === link) return;
+    throw new ShoalError("CONFLICT", `Cannot let replicas in at ${primary}: their password has changed`);
+  }
+
   /** Groups that are as they should be, and not told so yet: a leader does it once for each process. */
   #turn(): void {
     const { topology } = this.#state;
@@ -190,7 +284,10 @@ export class ReplicationLogins implements Service {
     const nowMs = this.#env.clock.nowMs();
     const untold = replicasOf(group).filter((replica) => {
       const health = replicaHealth(group, replica, observations);
+      // It has come: the next time that it is shut out is another story.
+      if (health === "online") this.#notBeforeMs.delete(replica.addr);
       if (!["online", "connecting", "syncing"].includes(health)) return false;
+      if (replica.shutOut === true && !this.#mayLetIn(replica.addr)) return false;
       const key = `${replica.addr} ${runIdOf(observations, replica.addr)} ${group.link}`;
       const toldMs = this.#told.get(key);
       const stuck = health === "connecting" && toldMs !== undefined && nowMs - toldMs > TELL_AGAIN_MS;
@@ -212,7 +309,7 @@ export class ReplicationLogins implements Service {
     const login = await this.admit(primary, link);
     for (const addr of replicas) {
       const server = this.#health.serverAt(addr);
-      if (server === null) continue;
+      if (server === null || !(await this.letIn(group.id, addr))) continue;
       if (login === null) await this.withdraw(server);
       else await tellReplica(server, login);
       this.#note(`${addr} ${runIdOf(this.#health.observations, addr)} ${link}`);

@@ -24,6 +24,8 @@ const DETAIL_CHARS_MAX = 200;
 export interface ReporterOptions {
   /** This controller's name. */
   readonly id: string;
+  /** Where it runs; see Vote.machine of topology/agreement.ts. */
+  readonly machine: string;
   /** Null when the API asks for none. */
   readonly token: string | null;
 }
@@ -83,7 +85,8 @@ export class SightReporter implements Service {
     const nowMs = this.#env.clock.nowMs();
     const sights = [...this.#health.observations].map(([addr, seen]) => toSight(addr, seen, nowMs));
     try {
-      await sendSights(this.#http, target, this.#options.id, { sights });
+      const { id, machine } = this.#options;
+      await sendSights(this.#http, target, id, { sights, machine });
     } catch (error) {
       this.#env.log.debug("sights-not-sent", { leader: leader.id, reason: errorTextOf(error) });
     } finally {
@@ -92,10 +95,12 @@ export class SightReporter implements Service {
   }
 }
 
-/** A suspect is down for this purpose: how long for is the leader's to judge. */
+/**
+ * A suspect may be slow: it is down when it has been silent for as long as the leader would want it to be.
+ */
 function toSight(addr: string, seen: ServerObservation, nowMs: number): Sight {
   if (seen.state === "up") return { addr, state: "up", sinceMs: 0, detail: "" };
-  if (seen.state === "unknown") return { addr, state: "unknown", sinceMs: 0, detail: "" };
+  if (seen.state !== "down") return { addr, state: "unknown", sinceMs: 0, detail: "" };
   const sinceMs = Math.max(0, Math.round(nowMs - seen.sinceMs));
   return { addr, state: "down", sinceMs, detail: seen.reason.slice(0, DETAIL_CHARS_MAX) };
 }

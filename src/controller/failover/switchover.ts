@@ -2,20 +2,23 @@
  * A planned switch: nothing is lost, nobody gets an error, requests of the group wait for a moment.
  *
  *   refuse? ──▶ STORE switch-begun (the map says `held`) ──▶ proxies drain and acknowledge, up to HOLD_ACK_MS
- *     ──▶ the primary refuses writes ──▶ replica has its offset ──▶ Switcher.promote ──▶ map, proxies go on
- *     ──▶ the old primary follows ──▶ it may write again (and answers READONLY)
+ *     ──▶ the primary refuses writes ──▶ replica has its offset ──▶ REPLICAOF NO ONE ──▶ STORE promoted
+ *     ──▶ map, proxies go on ──▶ the old primary follows ──▶ it may write again (and answers READONLY)
  *
- * Until REPLICAOF NO ONE everything is taken back when it takes too long. The writes are stopped at the
- * primary itself, not only at the proxies: one that does not acknowledge (dead, frozen, cut off) would
- * otherwise write between the comparison of the offsets and the switch (loss mode L3). Rejected: the
- * server's own FAILOVER. It does the same, but only since 6.2, makes other replicas follow the old primary
- * in a chain, and tells of its outcome by INFO only.
+ * Until the outcome is stored everything is taken back when it takes too long or fails: nobody has been told
+ * of another primary, so the one that is stays, and what the replica has become is undone by the reconciler.
+ * The writes are stopped at the primary itself, not only at the proxies: one that does not acknowledge (dead,
+ * frozen, cut off) would otherwise write between the comparison of the offsets and the switch (loss mode L3).
+ * They go on when the switch is given up in the store, never before. Rejected: the server's own FAILOVER. It
+ * does the same, but only since 6.2, makes other replicas follow the old primary in a chain, and tells of its
+ * outcome by INFO only.
  */
 import { ShoalError, errorTextOf } from "../../base/shoal-error.ts";
 import type { Env } from "../../env/env.ts";
 import { pause } from "../../env/time-limit.ts";
 import type { RedisServer } from "../../redis/redis-server.ts";
 import {
+  type GroupSwitch,
   type SwitchRecord,
   type TopologyGroup,
   primaryOf,
@@ -32,7 +35,9 @@ import { chooseSuccessor } from "../../topology/promotion.ts";
 import type { ClusterState } from "../cluster-state.ts";
 import type { EventLog } from "../events.ts";
 import type { ProxyRegistry } from "../proxy-registry.ts";
-import type { LastSeen, Switcher } from "./switcher.ts";
+import { resumeWrites, stillStopped, stopWrites } from "./stopped-writes.ts";
+import type { SwitchNews } from "./switch-news.ts";
+import { type LastSeen, type Switcher, notTheChosen } from "./switcher.ts";
 
 /**
  * Proxies that have not acknowledged the hold by then are not waited for: the primary refuses writes by
@@ -46,9 +51,6 @@ export const CATCH_UP_MS = 1000;
 /** A replica that is further behind is not even tried. */
 export const LAG_BYTES_MAX = 1 << 20;
 
-/** The primary writes again after so long, should we die in the middle. */
-const STOP_WRITES_MS = 5000;
-
 const POLL_MS = 2;
 
 /** What a switchover came to. */
@@ -58,7 +60,17 @@ export interface SwitchoverOutcome {
   readonly heldMs: number;
 }
 
+/** What somebody wants. */
+export interface SwitchoverOrder {
+  /** Undefined: the best one. */
+  readonly to: string | undefined;
+  /** With who it was, as far as that is known. */
+  readonly reason: string;
+}
+
 export interface SwitchoverParts {
+  readonly id: string;
+  readonly news: SwitchNews;
   readonly state: ClusterState;
   readonly events: EventLog;
   readonly proxies: ProxyRegistry;
@@ -70,47 +82,90 @@ export async function switchOver(
   env: Pick<Env, "clock" | "timers" | "log">,
   parts: SwitchoverParts,
   id: string,
-  to: string | undefined,
+  { to, reason }: SwitchoverOrder,
 ): Promise<SwitchoverOutcome> {
-  const { state, events, switcher } = parts;
+  const { state, events, switcher, news } = parts;
   const group = switcher.group(id);
   const from = primaryOf(group).addr;
   const seen = await switcher.fresh(group.servers.map((server) => server.addr));
   const chosen = chooseForSwitchover(group, seen, to);
   const last: LastSeen = { seen: seen.get(from) as UpObservation, atMs: env.clock.wallMs() };
-  const plan = switcher.planFor(group, "switchover", chosen, "asked for", last);
+  const intent = { kind: "switchover", to: chosen, toRunId: runIdOf(seen, chosen), reason } as const;
+  const plan = switcher.planFor(group, intent, last);
   const primary = switcher.server(from);
-  let resumeWrites = async (): Promise<void> => {};
   const heldFromMs = env.clock.nowMs();
   const sinceHeldMs = (): number => Math.round(env.clock.nowMs() - heldFromMs);
   try {
     await state.change({ type: "switch-begun", group: id, plan });
-    events.add("switchover-begun", { group: id, from, to: chosen });
-    await holdAcknowledged(env, parts);
+    events.add("switchover-begun", { group: id, from, to: chosen, controller: parts.id, reason });
+    await Promise.all([holdAcknowledged(env, parts), switcher.admit(chosen, plan.link)]);
     const acknowledgedMs = sinceHeldMs();
-    resumeWrites = await stopWrites(primary);
+    const stoppedUntilMs = await stopWrites(env, parts, primary);
     const offset = await caughtUp(env, primary, switcher.server(chosen), id);
     const caughtUpMs = sinceHeldMs();
+    stillStopped(env, id, stoppedUntilMs);
+    const taken = await switcher.takeOver(id, plan);
+    stillStopped(env, id, stoppedUntilMs);
     // Nothing more is written to it, so what the replica has is everything.
     const settled = { ...plan, fromOffset: offset };
     const others = replicasOf(group).filter((server) => server.addr !== chosen);
     const inSync = others.filter(({ addr }) => sameOffset(seen, addr, offset)).map(({ addr }) => addr);
-    const record = await switcher.promote(id, settled, {
-      to: chosen,
-      offset,
-      inSync: [...inSync, from],
-      refusals: [],
-    });
+    const choice = { to: chosen, offset, inSync: [...inSync, from], refusals: [] };
+    const record = await switcher.conclude(id, settled, choice, { taken, acknowledgedLost: 0 });
     const heldMs = sinceHeldMs();
     const times = { heldMs, acknowledgedMs, caughtUpMs };
-    events.add("switchover-done", { group: id, from, to: chosen, lostBytesMax: 0, ...times });
+    news.done(record, times);
     // Not before it follows, or a proxy that has missed everything could write to it.
-    void followThenResume(env, switcher, id, from, chosen, resumeWrites);
+    void followThenResume(env, parts, id, from, chosen);
     return { record, heldMs };
   } catch (error) {
-    await takeBack(env, parts, id, chosen, resumeWrites, error);
+    await giveUp(env, parts, id, plan, errorTextOf(error)).catch((second) => {
+      env.log.warn("switchover-not-taken-back", { group: id, reason: errorTextOf(second) });
+    });
     throw error;
   }
+}
+
+/**
+ * A switchover that somebody has begun: a leader before us, or we ourselves before an error. Finished only
+ * when the replica has taken over, as the process that was chosen, and the primary was not written to since
+ * then; its pause may be over. Otherwise given up: nobody has been told of another primary, so the one that
+ * is has everything; and if it does not answer, or was started again, that is judged like any such primary.
+ * @throws ShoalError when the store does not take it
+ */
+export async function finishSwitchover(
+  env: Pick<Env, "clock" | "timers" | "log">,
+  parts: SwitchoverParts,
+  id: string,
+  plan: GroupSwitch,
+): Promise<void> {
+  const { news, switcher } = parts;
+  const { from, to } = plan;
+  let why = "it was interrupted";
+  try {
+    const seen = await switcher.fresh([from, to]);
+    const group = switcher.group(id);
+    if (switcher.isBack(group) && notTheChosen(group, plan, observationOf(seen, to)) === null) {
+      const primary = switcher.server(from);
+      const stoppedUntilMs = await stopWrites(env, parts, primary);
+      const [old, next] = await Promise.all([primary.info(), switcher.server(to).info()]);
+      const same = old.replicationId === next.replicationIdBefore && old.offset === next.offsetBefore;
+      if (same) {
+        await switcher.admit(to, plan.link);
+        const taken = await switcher.takeOver(id, plan);
+        stillStopped(env, id, stoppedUntilMs);
+        const choice = { to, offset: old.offset, inSync: [from], refusals: [] };
+        const settled = { ...plan, fromOffset: old.offset };
+        news.done(await switcher.conclude(id, settled, choice, { taken, acknowledgedLost: 0 }));
+        void followThenResume(env, parts, id, from, to);
+        return;
+      }
+      why += `, and ${from} has gone on since ${to} took over`;
+    }
+  } catch (error) {
+    why += `: ${errorTextOf(error)}`;
+  }
+  await giveUp(env, parts, id, plan, why);
 }
 
 /** Why a replica cannot take over as planned is said of the one that was named, or of all. */
@@ -161,23 +216,6 @@ async function holdAcknowledged(
   if (missing().length > 0) env.log.warn("hold-not-acknowledged", { proxies: missing().join(" ") });
 }
 
-/**
- * The primary takes no writes any more; the way back comes back. Servers before 6.2 know no pause of writes
- * alone, so those answer with an error instead of waiting.
- */
-async function stopWrites(primary: RedisServer): Promise<() => Promise<void>> {
-  try {
-    await primary.command(["CLIENT", "PAUSE", String(STOP_WRITES_MS), "WRITE"]);
-    return async () => void (await primary.command(["CLIENT", "UNPAUSE"]));
-  } catch (error) {
-    if (!(error instanceof ShoalError) || error.code !== "SERVER_REPLY") throw error;
-    const name = "min-replicas-to-write";
-    const before = (await primary.configGet(name)).get(name) ?? "0";
-    await primary.configSet(name, "1000000");
-    return () => primary.configSet(name, before);
-  }
-}
-
 /** Waits until the replica has everything; the offset comes back. @throws ShoalError CONFLICT */
 async function caughtUp(
   env: Pick<Env, "clock" | "timers">,
@@ -202,44 +240,43 @@ function sameOffset(seen: Observations, addr: string, offset: number): boolean {
   return one.state === "up" && one.offset === offset;
 }
 
+function runIdOf(seen: Observations, addr: string): string | undefined {
+  const one = observationOf(seen, addr);
+  return one.state === "up" ? one.runId : undefined;
+}
+
 async function followThenResume(
   env: Pick<Env, "log">,
-  switcher: Switcher,
+  parts: SwitchoverParts,
   id: string,
   from: string,
   to: string,
-  resumeWrites: () => Promise<void>,
 ): Promise<void> {
   try {
-    await switcher.follow(id, from, to);
-    await resumeWrites();
+    if (await parts.switcher.follow(id, from, to)) await resumeWrites(parts, id, from);
   } catch (error) {
-    // The reconciler makes it follow, and the pause ends by itself.
+    // The reconciler makes it follow; a pause ends by itself, and a setting is undone as one left behind.
     env.log.warn("wiring-failed", { server: from, primary: to, reason: errorTextOf(error) });
   }
 }
 
 /**
- * Gives a switchover up that has not come to REPLICAOF NO ONE. Where the replica may have become a primary,
- * the switch stays in the topology and is finished like any that was interrupted.
+ * Gives a switchover up whose outcome is not stored, however far it has come. Where the store does not take
+ * that, it may hold the outcome after all, so the primary's writes stay stopped: the switch is found
+ * unfinished again, by us or by another leader. @throws ShoalError
  */
-async function takeBack(
+async function giveUp(
   env: Pick<Env, "log">,
-  { events, switcher }: SwitchoverParts,
+  parts: SwitchoverParts,
   id: string,
-  to: string,
-  resumeWrites: () => Promise<void>,
-  error: unknown,
+  { from, to }: GroupSwitch,
+  reason: string,
 ): Promise<void> {
+  await parts.switcher.abandon(id);
+  parts.events.add("switchover-ended", { group: id, to, reason });
   try {
-    const seen = await switcher.fresh([to]);
-    const found = observationOf(seen, to);
-    if (found.state === "up" && found.role === "replica" && switcher.group(id).switch !== undefined) {
-      await switcher.abandon(id);
-    }
-    await resumeWrites();
-  } catch (second) {
-    env.log.warn("switchover-not-taken-back", { group: id, reason: errorTextOf(second) });
+    await resumeWrites(parts, id, from);
+  } catch (error) {
+    env.log.warn("writes-not-resumed", { server: from, reason: errorTextOf(error) });
   }
-  events.add("switchover-ended", { group: id, to, reason: errorTextOf(error) });
 }

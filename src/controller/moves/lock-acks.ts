@@ -80,7 +80,7 @@ export async function fenceAt(parts: MoveParts, proxy: string, addrs: readonly s
 export function stuckText(stuck: readonly string[]): string {
   return (
     `proxy ${stuck.join(", ")} is silent and has no login of its own, so it can't be fenced: ` +
-    "make sure that it is dead, then POST /api/v1/proxies/ID/forget"
+    "make sure that it is dead, then `shoal proxy forget ID`"
   );
 }
 

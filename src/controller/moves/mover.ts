@@ -10,6 +10,7 @@
  */
 import type { Moves } from "../../contract/move-routes.ts";
 import type { Timer } from "../../env/env.ts";
+import { ShoalError } from "../../base/shoal-error.ts";
 import { type PlannedMove, nextPlanId } from "../../topology/move-changes.ts";
 import { type MoveJob, movesOf } from "../../topology/move-record.ts";
 import { formatSlotSpans } from "../../topology/slot-ranges.ts";
@@ -109,9 +110,22 @@ export class Mover implements Service {
     this.#parts.events.add("moves-limited", limits);
   }
 
-  /** A person vouches for a silent proxy. Whether it was known comes back. */
+  /**
+   * A person vouches for a silent proxy. Whether it was known comes back.
+   * @throws ShoalError CONFLICT for one that is not silent: requests of its clients may still be on their way
+   */
   forgetProxy(id: string): boolean {
-    return this.#parts.proxies.forget(id);
+    const { proxies, events } = this.#parts;
+    const silentMs = proxies.silentMs(id);
+    if (silentMs !== null && silentMs < proxies.leaseMs) {
+      throw new ShoalError(
+        "CONFLICT",
+        `Cannot forget proxy ${id}: it reported ${Math.round(silentMs)} ms ago; stop it first`,
+      );
+    }
+    const forgotten = proxies.forget(id);
+    if (forgotten) events.add("proxy-forgotten", { proxy: id });
+    return forgotten;
   }
 
   /** Since this controller started; for metrics. */

@@ -7,18 +7,22 @@
  *            "b" ─▶ leaves at once                             └─ too few ─▶ -NOREPLICAS in their place
  *
  * One WAIT serves all clients of the turn. The server reads nothing further from the connection while it
- * waits, so a worker has several of them (Acks.stripes) and a session uses always the same one: what it
- * sends to a server keeps its order, reads included, and other sessions' batches are under way meanwhile.
+ * waits, so a worker has several of them: a session's writes go over one of those for writes with their need,
+ * all else over one that nobody waits on (acks.ts). What reaches the wrong one is sent by way of the right
+ * one, if the session's order allows it now (`#sendElsewhere`).
  *
  * Invariants: a reply that is kept was sent before the next WAIT's; a request that wants confirmation has
- * `replicas` > 0 from `want` until it is confirmed, refused or failed. Rejected: connections chosen by slot,
- * because a command of several slots, or of none, would then have to wait for all of them. Rejected: holding
- * the next batch back until the last one is confirmed; it saves some WAITs, and costs a round trip for each.
+ * `replicas` > 0 from `want` until it is confirmed, refused or failed; which connection a request takes is
+ * about who waits for whom, never about whether it is confirmed. Rejected: connections chosen by slot,
+ * because a command of several slots, or of none, would then have to wait for all of them. Rejected: one WAIT
+ * under way at a time; it saves some, and costs a round trip for each.
  */
+import { assert } from "../../base/assert.ts";
 import type { Block } from "../../base/block-pool.ts";
 import { type Bytes, readLatin1 } from "../../base/bytes.ts";
 import { bulk } from "../../resp/reply-writer.ts";
 import { type AckNeed, stricter } from "../../topology/acks-rule.ts";
+import { fail } from "../dispatch/call.ts";
 import type { Session } from "../downstream/session.ts";
 import { KIND_OWNED, KIND_PLAIN, type ReplyOwner, type Request } from "../request.ts";
 import type { LargeReply } from "../upstream/large-reply.ts";
@@ -28,6 +32,13 @@ const INTEGER = 58;
 const ARRAY = 42;
 /** "-": also the sign in "*-1". */
 const ERROR = 45;
+const PING = "*1\r\n$4\r\nPING\r\n";
+
+/**
+ * WAITs under way on one connection. While no replica answers each takes its full time, one after the other:
+ * what is written meanwhile waits for two or three of them, and not for as many as there have been turns.
+ */
+export const WAITS_MAX = 2;
 
 export class AckUpstream extends Upstream {
   /** What the requests since the last WAIT want; null while none wants anything. */
@@ -36,14 +47,16 @@ export class AckUpstream extends Upstream {
   /** Replies that wait for the next WAIT's, oldest first; chained by `nextInUpstream`. */
   #keptHead: Request | null = null;
   #keptTail: Request | null = null;
-  /** WAITs that are owed, and the time that the last one may take. */
+  /** WAITs under way. */
   #waits = 0;
-  #waitMs = 0;
 
-  override send(session: Session, bytes: Bytes, start: number, end: number): void {
+  override send(session: Session, bytes: Bytes, start: number, end: number): boolean {
+    const { acks } = this.plane;
+    const need = acks.needOfRequest(session.info.lastCommand, bytes, start, end);
+    if (!acks.suits(session, need)) return this.#sendElsewhere(session, need, bytes, start, end);
     super.send(session, bytes, start, end);
-    const need = this.plane.acks.needOfRequest(session.info.lastCommand, bytes, start, end);
     if (need !== null) this.#want(need);
+    return true;
   }
 
   override begin(owner: ReplyOwner, part: number): Request {
@@ -55,7 +68,7 @@ export class AckUpstream extends Upstream {
 
   override beginFor(session: Session): Request {
     const request = super.beginFor(session);
-    const need = this.plane.acks.needOfCommand(session.info.lastCommand);
+    const need = this.plane.acks.placed;
     if (need !== null) this.#want(need);
     return request;
   }
@@ -75,7 +88,7 @@ export class AckUpstream extends Upstream {
   protected override answer(request: Request, bytes: Bytes, start: number, end: number): void {
     // An error, or EXEC's and a pop's "*-1": nothing was written that anybody is told of.
     const nothingDone = bytes[start] === ERROR || (bytes[start] === ARRAY && bytes[start + 1] === ERROR);
-    if (nothingDone) request.replicas = 0;
+    if (nothingDone) this.#wantNot(request);
     if (request.replicas === 0) super.answer(request, bytes, start, end);
     else if (request.kind === KIND_OWNED) {
       this.plane.requests.keep(request, bytes, start, end);
@@ -116,15 +129,38 @@ export class AckUpstream extends Upstream {
   }
 
   protected override stalled(stalledMs: number): number {
-    if (this.#waits === 0) return stalledMs;
-    // A server that waits for its replicas is silent here and answers elsewhere.
-    return Math.max(this.watch.stalledMs, stalledMs - this.#waitMs);
+    const { head } = this;
+    if (head === null || head.owner !== this.#waiting) return stalledMs;
+    // All that stands before the WAIT is answered: the server waits for its replicas, is silent here for as
+    // long as this WAIT allows (not the last one that was sent), and answers elsewhere.
+    return Math.max(this.watch.stalledMs, stalledMs - head.part);
+  }
+
+  /** The session's next lane is not this connection's: over the one to the same server there. */
+  #sendElsewhere(session: Session, need: AckNeed | null, bytes: Bytes, start: number, end: number): boolean {
+    const at = session.lane.groups.indexOf(this);
+    assert(at >= 0, "a session sends over its own lane");
+    if (!this.plane.acks.enter(session, need)) return false;
+    const upstream = session.lane.groups[at];
+    if (!upstream.open) {
+      if (this.plane.holding.enter(session, upstream)) return false;
+      if (!upstream.takes()) return fail(session, upstream.refusal);
+    }
+    return upstream.send(session, bytes, start, end);
   }
 
   /** The request just queued is to be confirmed. */
   #want(need: AckNeed): void {
     this.#mark(this.tail as Request, need);
-    this.#sealSoon();
+    // A call that the server waits in may be ended by CLIENT UNBLOCK. WAIT must not be what that meets, so it
+    // follows the reply (`#keep`).
+    if (!this.patient) this.#sealSoon();
+  }
+
+  /** It has done nothing that could be confirmed. */
+  #wantNot(request: Request): void {
+    request.replicas = 0;
+    if (this.patient) this.#need = null;
   }
 
   #mark(request: Request, need: AckNeed): void {
@@ -140,25 +176,38 @@ export class AckUpstream extends Upstream {
 
   readonly #seal = (): void => {
     this.#sealing = false;
+    // Until one of them is answered; `#waiting` calls again.
+    if (this.#waits >= WAITS_MAX) return;
     const need = this.#need;
     this.#need = null;
     if (need === null || this.out === null) return;
-    const { replicas, timeoutMs } = need;
-    const told = (count: number): void => {
-      this.#waits--;
-      this.#settle((request) =>
-        count >= request.replicas ? null : `${notConfirmed(request.replicas)} within ${timeoutMs} ms`,
-      );
-    };
-    super.begin(
-      { onReply: (_, bytes, start, end) => told(countOf(bytes, start, end)), onFailure: nothing },
-      0,
-    );
+    // WAIT is about the offset that the connection's last command has left. Before Redis 7.2 one that was
+    // blocked, and is served by somebody's push, leaves none; whatever comes behind it leaves its own.
+    if (this.patient) {
+      super.begin(NOBODY, 0);
+      this.output.appendLatin1(PING);
+    }
+    super.begin(this.#waiting, need.timeoutMs);
     this.#waits++;
-    this.#waitMs = timeoutMs;
     this.plane.counters.ackWaits++;
-    this.output.appendLatin1(`*3\r\n${["WAIT", String(replicas), String(timeoutMs)].map(bulk).join("")}`);
+    const words = ["WAIT", String(need.replicas), String(need.timeoutMs)];
+    this.output.appendLatin1(`*3\r\n${words.map(bulk).join("")}`);
     this.flushSoon();
+  };
+
+  /** Takes the reply of each WAIT; `part`: the time that it may take, in ms. */
+  readonly #waiting: ReplyOwner = {
+    onReply: ({ part: timeoutMs }, bytes, start, end) => {
+      // What has been sent without a WAIT stands behind another one: it is not answered yet.
+      if (this.#waits-- === WAITS_MAX) this.#seal();
+      const count = countOf(bytes, start, end);
+      this.#settle((request) => {
+        // To whom nobody listens an error says nothing; an element that it has popped can be put back (L15).
+        if (count >= request.replicas || request.owner?.session?.closed === true) return null;
+        return `${notConfirmed(request.replicas)} within ${timeoutMs} ms`;
+      });
+    },
+    onFailure: nothing,
   };
 
   #keepBlock(request: Request, block: Block, length: number): void {
@@ -173,6 +222,7 @@ export class AckUpstream extends Upstream {
     if (this.#keptTail === null) this.#keptHead = request;
     else this.#keptTail.nextInUpstream = request;
     this.#keptTail = request;
+    if (this.patient) this.#seal();
   }
 
   /** What is kept is answered: by its reply, or by the error that `refusal` has for it. */
@@ -213,6 +263,8 @@ export class AckUpstream extends Upstream {
 }
 
 function nothing(): void {}
+
+const NOBODY: ReplyOwner = { onReply: nothing, onFailure: nothing };
 
 /** The error of a write that a server has done and its replicas have not confirmed. */
 export function notConfirmed(replicas: number): string {

@@ -30,7 +30,6 @@ import type { ReplyOwner, Request } from "../request.ts";
 import type { Lane } from "../slots/lane.ts";
 import { SLOT_LOCKED } from "../slots/slot-states.ts";
 import type { FenceEnded } from "../slots/slot-table.ts";
-import { PrivatePool } from "../upstream/private-pool.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { requestOf } from "./ask-groups.ts";
 import { POPS, putBackRequest, timeoutMsOf, withTimeoutMs } from "./blocking-words.ts";
@@ -118,24 +117,33 @@ export class BlockingCall implements Blocked, ReplyOwner {
       session.hold(HOLD_DRAIN);
       return false;
     }
+    // As if it had ended a moment later, in the wait: an element that it would be sent may reach nobody.
+    if (session.ended) {
+      session.closeWhenAnswered();
+      return true;
+    }
     if (plane.holding.enter(session, shared)) return false;
-    if (!shared.prepare() || plane.privates.full)
-      return fail(session, plane.privates.full && shared.open ? PrivatePool.FULL : shared.refusal);
+    if (!shared.prepare()) return fail(session, shared.refusal);
+    const upstream = plane.privates.takeReady(session, shared);
+    if (typeof upstream === "string") return fail(session, upstream);
+    // Read on, although requests wait: the client's end must be seen at once.
+    if (upstream === null) {
+      session.held = true;
+      session.connection.setReading(true);
+      return false;
+    }
     const blocked = new BlockingCall(plane, call);
     session.blocked = blocked;
     session.hold(HOLD_WAIT);
-    // Read on, although requests wait: the client's end must be seen at once.
     session.connection.setReading(true);
-    if (!blocked.#send(shared, blocked.#words)) blocked.#answer(errorReply(shared.refusal));
+    blocked.#send(shared, upstream, blocked.#words);
     return true;
   }
 
-  #send(shared: Upstream, words: readonly string[]): boolean {
-    this.#wait = ServerWait.begin(this.#plane, shared, this);
-    if (this.#wait === null) return false;
-    this.#wait.upstream.output.appendLatin1(requestOf(...words));
-    this.#wait.upstream.flushSoon();
-    return true;
+  #send(shared: Upstream, upstream: Upstream, words: readonly string[]): void {
+    this.#wait = ServerWait.begin(this.#plane, shared, upstream, this);
+    upstream.output.appendLatin1(requestOf(...words));
+    upstream.flushSoon();
   }
 
   unblock(error: boolean, told: (count: number) => void): void {
@@ -253,8 +261,11 @@ export class BlockingCall implements Blocked, ReplyOwner {
       if (error !== null) this.#answer(errorReply(error));
       else if (leftMs <= 0) this.#answerUnblocked(false);
       else if (homes.size > 1) this.#answer(errorReply(PARTED));
-      else if (!this.#send(home, withTimeoutMs(this.#name, this.#words, leftMs))) {
-        if (tries === 0) this.#answer(errorReply(home.refusal));
+      else {
+        const upstream = this.#plane.privates.take(home);
+        const words = withTimeoutMs(this.#name, this.#words, leftMs);
+        if (upstream !== null) this.#send(home, upstream, words);
+        else if (tries === 0) this.#answer(errorReply(home.refusal));
         else this.#plane.env.timers.after(HOME_PAUSE_MS, () => this.#goHome(tries - 1));
       }
     });

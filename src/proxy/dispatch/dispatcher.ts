@@ -86,6 +86,7 @@ export class Dispatcher {
       }
       if (!admitted) return false;
     }
+    if (this.plane.acks.on && !this.plane.acks.place(call)) return false;
     // Before it runs: CLIENT INFO names itself.
     session.info.lastCommand = command;
     if (!queueCall(this.plane, call) && !this.#route(call)) return false;
@@ -176,8 +177,7 @@ export class Dispatcher {
     if (this.plane.holding.enter(call.session, upstream)) return false;
     if (!upstream.takes()) return fail(call.session, upstream.refusal);
     call.session.tracking?.announce(upstream);
-    upstream.send(call.session, call.bytes, call.start, call.end);
-    return true;
+    return upstream.send(call.session, call.bytes, call.start, call.end);
   }
 }
 

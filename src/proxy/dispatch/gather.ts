@@ -40,6 +40,7 @@ export class Gather implements ReplyOwner {
   readonly session: Session;
   readonly command: Command;
   readonly writes: boolean;
+  readonly repeats = true;
   readonly parts: Part[] = [];
   readonly #place: Request;
   readonly #merge: Merge;

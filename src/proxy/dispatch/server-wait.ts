@@ -9,7 +9,7 @@
  */
 import { decodeReply } from "../../resp/reply-decoder.ts";
 import type { DataPlane } from "../data-plane.ts";
-import type { ReplyOwner } from "../request.ts";
+import type { ReplyOwner, Request } from "../request.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { requestOf } from "./ask-groups.ts";
 
@@ -24,22 +24,21 @@ export class ServerWait {
   readonly shared: Upstream;
   readonly #plane: DataPlane;
   readonly #upstream: Upstream;
+  readonly #request: Request;
   #over = false;
 
-  private constructor(plane: DataPlane, shared: Upstream, upstream: Upstream) {
+  private constructor(plane: DataPlane, shared: Upstream, upstream: Upstream, request: Request) {
     this.#plane = plane;
     this.shared = shared;
     this.#upstream = upstream;
+    this.#request = request;
   }
 
-  /** A connection to where `shared` leads; null when there is none to be had. Bytes follow by `output`. */
-  static begin(plane: DataPlane, shared: Upstream, owner: ReplyOwner): ServerWait | null {
-    const upstream = plane.privates.take(shared);
-    if (upstream === null) return null;
+  /** Over `upstream`, a connection of its own to where `shared` leads. Bytes follow by `output`. */
+  static begin(plane: DataPlane, shared: Upstream, upstream: Upstream, owner: ReplyOwner): ServerWait {
     upstream.patient = true;
     owner.session?.tracking?.announce(upstream);
-    upstream.begin(owner, 0);
-    return new ServerWait(plane, shared, upstream);
+    return new ServerWait(plane, shared, upstream, upstream.begin(owner, 0));
   }
 
   /** The connection, for the request's bytes. */
@@ -57,7 +56,9 @@ export class ServerWait {
   /** Tells the server once to let go; how many waits it has ended is told. */
   unblock(error: boolean, told: (count: number) => void): void {
     const id = this.#upstream.clientId;
-    const over = id === "" ? null : this.#way();
+    // Once it is answered the server may wait there for replicas (acks/), which is not to be ended.
+    const waits = id !== "" && this.#upstream.owes(this.#request);
+    const over = waits ? this.#way() : null;
     if (over === null) {
       told(0);
       return;

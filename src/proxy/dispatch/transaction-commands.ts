@@ -8,7 +8,6 @@ import type { DataPlane } from "../data-plane.ts";
 import { HOLD_DRAIN, HOLD_WAIT } from "../downstream/reply-queue.ts";
 import type { Session } from "../downstream/session.ts";
 import { runsWithTransaction, transactionRefusal } from "../pubsub/in-transaction.ts";
-import { PrivatePool } from "../upstream/private-pool.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { DATABASES } from "../slots/slot-table.ts";
 import { answer, argument, type Call, fail, parseInteger } from "./call.ts";
@@ -182,11 +181,10 @@ function execAlone(plane: DataPlane, call: Call, transaction: Transaction): bool
   }
   const { watch } = session;
   const runLocally: RunLocally = plane.dispatcher.runLocally;
-  const upstream = watch === null ? plane.privates.take(shared(session, transaction.slot)) : watch.upstream;
-  if (upstream === null) {
-    const { full } = plane.privates;
-    return abandon(session, full ? PrivatePool.FULL : shared(session, transaction.slot).refusal);
-  }
+  const upstream =
+    watch === null ? plane.privates.takeReady(session, shared(session, transaction.slot)) : watch.upstream;
+  if (upstream === null) return false;
+  if (typeof upstream === "string") return abandon(session, upstream);
   session.setTransaction(null);
   session.watch = null;
   session.hold(HOLD_WAIT);
@@ -220,8 +218,9 @@ function watchKeys(plane: DataPlane, call: Call): boolean {
   if (session.watch === null) {
     const home = session.lane.homes[place.slot];
     if (plane.holding.enter(session, home)) return false;
-    const upstream = plane.privates.take(home);
-    if (upstream === null) return fail(session, plane.privates.full ? PrivatePool.FULL : home.refusal);
+    const upstream = plane.privates.takeReady(session, home);
+    if (upstream === null) return false;
+    if (typeof upstream === "string") return fail(session, upstream);
     session.watch = new Watch(plane, place.slot, upstream);
   }
   for (let i = 0; i < foundKeys.count; i++) session.watch.add(slotOfArgument(plane, call, foundKeys.at[i]));

@@ -107,12 +107,13 @@ export abstract class SessionState extends ReplyQueue {
   setLane(database: number, protocol: Protocol): void {
     const before = this.lane;
     const { slots, acks } = this.plane;
-    this.lane = slots.lane(database, protocol, acks.stripeOf(this.id), this.tracking?.mode.lane);
+    const stripe = acks.stripeOf(this.id, this.tracking !== null);
+    this.lane = slots.lane(database, protocol, stripe, this.tracking?.mode.lane);
     if (this.lane !== before) this.tracking?.laneChanged(before);
     this.updatePlain();
   }
 
-  /** The number of lanes has changed: takes the one that is its own, when no reply is owed. */
+  /** What the lanes are for has changed: begins anew on the first, when no reply is owed. */
   followStripes(): void {
     if (this.inFlight === 0) this.setLane(this.lane.database, this.lane.protocol);
     else {

@@ -44,6 +44,11 @@ export class Session extends SessionState implements ConnectionHandler {
     return this.#input;
   }
 
+  /** Its client sends no more: it is gone, or only wants the answers. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   // ── events of the connection ────────────────────────────────────────────────────────────────────────
 
   onOpen(): void {}
@@ -117,8 +122,7 @@ export class Session extends SessionState implements ConnectionHandler {
         const upstream = this.lane.bySlot[slot];
         if (upstream.open) {
           this.plane.count(command, this);
-          upstream.send(this, bytes, start, end);
-          return true;
+          return upstream.send(this, bytes, start, end) || this.plane.uncount(command);
         }
       }
     }

@@ -24,7 +24,6 @@ import { slotOf } from "../../routing/slot-of.ts";
 import type { DataPlane } from "../data-plane.ts";
 import type { Request } from "../request.ts";
 import { SLOT_LOCKED } from "../slots/slot-states.ts";
-import { PrivatePool } from "../upstream/private-pool.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { HOLD_WAIT } from "./reply-queue.ts";
 import type { Session } from "./session.ts";
@@ -96,30 +95,29 @@ export class StreamedRequest {
       ? plane.moving.admitKey(session, slot, readLatin1(bytes, keyStart, keyEnd))
       : true;
     if (admitted === false) return null;
-    if (admitted === true && plane.holding.enter(session, session.lane.homes[slot])) return null;
+    const home = session.lane.homes[slot];
+    if (admitted === true && plane.holding.enter(session, home)) return null;
+    const way = admitted === true ? plane.privates.takeReady(session, home) : admitted;
+    if (way === null) {
+      // Half a request, and nothing of it sent: whoever goes away now is not waited for.
+      session.held = true;
+      return null;
+    }
     const index = scanner.argsSeen;
     const bodyLeft = scanner.argStart[index] + scanner.pendingBulkBytes + 2 - end;
     const stream = new StreamedRequest(plane, session, scanner.argc - index - 1, bodyLeft);
     if (command !== null) plane.count(command, session);
-    if (admitted === true) stream.#open(slot);
-    else session.answer(errorReply(admitted));
+    if (typeof way === "string") session.answer(errorReply(way));
+    else stream.#open(slot, way);
     stream.#pass(bytes, start, end);
     return stream;
   }
 
-  #open(slot: number): void {
-    const session = this.#session;
-    const shared = session.lane.homes[slot];
-    const upstream = this.#plane.privates.take(shared);
-    if (upstream === null) {
-      const full = this.#plane.privates.full && shared.open;
-      session.answer(errorReply(full ? PrivatePool.FULL : shared.refusal));
-      return;
-    }
+  #open(slot: number, upstream: Upstream): void {
     this.#slot = slot;
     this.#plane.moving.streams.add(this);
     this.#upstream = upstream;
-    this.#request = upstream.beginStream(session);
+    this.#request = upstream.beginStream(this.#session);
   }
 
   /** Takes what has arrived. Where the request ended; `end` when it goes on. */

@@ -11,6 +11,8 @@
  * the order stays. The socket is read on for a while, to see the client's end: who has given up must not have
  * a write done seconds later.
  *
+ * What had been sent already is not held but failed, or, if it only reads, sent again (retries.ts).
+ *
  * Invariants: nothing that is held has been sent anywhere; a session stands in one room at most, because it
  * takes no request while it does. Rejected: queueing in the upstream until it is back. The map may name
  * another server meanwhile, or another group for some of the slots, and the queue would have to be taken
@@ -21,6 +23,7 @@ import type { DataPlane } from "../data-plane.ts";
 import type { Session } from "../downstream/session.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 import { HoldRoom } from "./hold-room.ts";
+import { Retries } from "./retries.ts";
 
 /** Sessions that one worker holds at a time; one more is refused as if the time were over. */
 export const HELD_SESSIONS_MAX = 10_000;
@@ -33,6 +36,8 @@ export const HELD_BYTES_MAX = 256 << 20;
 const HELD_READ_BYTES_MAX = 1 << 20;
 
 export class Holding {
+  /** Reads that were under way when their connection broke. */
+  readonly retries: Retries;
   readonly #plane: DataPlane;
   readonly #rooms = new Map<string, HoldRoom>();
   #timeoutMs: number;
@@ -42,6 +47,17 @@ export class Holding {
   constructor(plane: DataPlane) {
     this.#plane = plane;
     this.#timeoutMs = plane.config.hold_timeout_ms;
+    this.retries = new Retries(plane);
+  }
+
+  /** Clients that wait: those that are held, and those that are not, with a read that waits. */
+  get clients(): number {
+    return this.count + this.retries.clientsNotHeld;
+  }
+
+  /** For how long requests of a group that is lost wait, in ms. */
+  get timeoutMs(): number {
+    return this.#timeoutMs;
   }
 
   /** Sessions that are held now. */
@@ -63,6 +79,7 @@ export class Holding {
       const { group } = upstream.target;
       upstream.heldByMap = map.groups.some(({ id, held }) => id === group && held === true);
     });
+    this.retries.applyMap(map);
     this.#releaseAll();
   }
 
@@ -116,12 +133,14 @@ export class Holding {
   back(upstream: Upstream): void {
     const room = this.#rooms.get(upstream.target.group);
     room?.found();
+    this.retries.sendReady();
     room?.release();
     this.#plane.sights.look();
   }
 
   /** Ends what has lasted long enough; to be called again and again. */
   check(): void {
+    this.retries.check();
     if (this.#rooms.size === 0) return;
     const nowMs = this.#plane.env.clock.nowMs();
     // When much waits already, nobody's bytes are added to it.

@@ -66,7 +66,7 @@ test("the worst of the workers' views is reported; a worker that ends takes its 
   master.setMap(MAP);
   await Promise.resolve();
   for (const worker of workers) worker.say({ type: "ready", address: "127.0.0.1:1" });
-  const servers = (): unknown => proxyReportSchema.parse(reportOf(master.status(), 1)).servers;
+  const servers = (): unknown => proxyReportSchema.parse(reportOf(master.status(), 1, "m")).servers;
   expect(servers()).toEqual([]);
   workers[0].say(sees("up", 50));
   const before = changes;

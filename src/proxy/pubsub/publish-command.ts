@@ -19,7 +19,7 @@ import { argument, type Call, fail } from "../dispatch/call.ts";
 import { HOLD_DRAIN, HOLD_WAIT } from "../downstream/reply-queue.ts";
 import type { Session } from "../downstream/session.ts";
 import type { Upstream } from "../upstream/upstream.ts";
-import { globMatches } from "./glob-match.ts";
+import { globMatches } from "../../base/glob-match.ts";
 import type { PubSubLink } from "./pubsub-link.ts";
 import type { Subscriber } from "./subscriber.ts";
 import { CHANNEL, PATTERN, SHARD, type TopicKind } from "./topic-kind.ts";

@@ -20,7 +20,7 @@ import { slotOf } from "../../routing/slot-of.ts";
 import type { DataPlane } from "../data-plane.ts";
 import type { UpstreamTarget } from "../upstream/handshake.ts";
 import { DeliveryBudget } from "./delivery-budget.ts";
-import { globMatches } from "./glob-match.ts";
+import { globMatches } from "../../base/glob-match.ts";
 import { PubSubLink } from "./pubsub-link.ts";
 import type { Subscriber } from "./subscriber.ts";
 import { Topic } from "./topic.ts";

@@ -33,6 +33,13 @@ describe("chooseServer", () => {
     ["one that is just new enough", "replica", [replica("a", { asOfMs: 910 })], { maxStalenessMs: 100 }, "a"],
     ["none that lacks what was seen", "replica", [replica("a")], { seenMs: 1001 }, null],
     ["the current one all the same", "replica", [replica("a")], { seenMs: 1001, current: "a" }, "a"],
+    [
+      "none beside the current one",
+      "replica",
+      [replica("a", { usable: false }), replica("b")],
+      { current: "a" },
+      null,
+    ],
     ["none from before a move", "replica", [replica("a")], { groupFloorMs: 1005, current: "a" }, null],
     ["never the primary for replica", "replica", [PRIMARY], {}, null],
     ["the nearest", "nearest", [PRIMARY, replica("a", { roundTripMs: 0.2 })], {}, "a"],

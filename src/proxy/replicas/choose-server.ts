@@ -6,9 +6,10 @@
  *                                                                                        best
  *
  * Never backwards (loss mode L13): a replica applies the primary's writes in their order, so a session that
- * stays with one replica sees time go forward only. To another server it may go when that one is fresh as of
- * the moment of the session's last reply from elsewhere: then it has all that the session can have seen. The
- * session's own writes are part of that: they were answered by the primary.
+ * stays with one replica, and with one life of it (offset-sampler.ts), sees time go forward only. To another
+ * server it may go when that one is fresh as of the moment of the session's last reply from elsewhere: then
+ * it has all that the session can have seen. The session's own writes are part of that: they were answered
+ * by the primary.
  */
 import type { ReadFrom } from "./read-policy.ts";
 
@@ -35,7 +36,10 @@ export interface Bounds {
   readonly groupFloorMs: number;
   /** When the session was last answered by another server than `current`; NEVER if it was not. */
   readonly seenMs: number;
-  /** The address that it last read from; "" for none. */
+  /**
+   * The address that it last read from, if that is still the same process; "" for none. While there is one,
+   * no other replica is fit: the session has to leave first, and `seenMs` is the moment at which it did.
+   */
   readonly current: string;
   /** Spreads sessions over replicas that are equally good. */
   readonly salt: number;
@@ -49,7 +53,9 @@ export function unfitFor(candidate: Candidate, bounds: Bounds): "down" | "stale"
   const { asOfMs, address } = candidate;
   if (maxStalenessMs > 0 && nowMs - asOfMs > maxStalenessMs) return "stale";
   if (asOfMs < groupFloorMs) return "behind";
-  return address === current || asOfMs >= seenMs ? null : "behind";
+  if (address === current) return null;
+  // What was read at `current` is in no `seenMs` yet: see ReadPosition.leave.
+  return current === "" && asOfMs >= seenMs ? null : "behind";
 }
 
 /** The server to read from; null when none is fit. */

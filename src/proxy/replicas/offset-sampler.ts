@@ -6,15 +6,16 @@
  *       └─ somebody still waits for a replica ─▶ ask the replicas again, RETRY_MS later
  *
  * The replicas are asked after the primary has answered, so that one which keeps up shows the primary's
- * offset, or more: asked at the same time it would always seem a little behind.
+ * offset, or more: asked at the same time it would always seem a little behind. What is known of a server
+ * ends with the connection over which it was told.
  */
 import type { Bytes } from "../../base/bytes.ts";
 import { decodeReply } from "../../resp/reply-decoder.ts";
 import { type MapGroup, parseAddress } from "../../topology/cluster-map.ts";
 import type { DataPlane } from "../data-plane.ts";
 import type { ReplyOwner } from "../request.ts";
-import { Upstream } from "../upstream/upstream.ts";
 import { Freshness } from "./freshness.ts";
+import { ReplicaLink } from "./replica-link.ts";
 
 /** Between two rounds of samples. */
 export const SAMPLE_PERIOD_MS = 50;
@@ -29,10 +30,14 @@ const ROUND_TRIP_WEIGHT = 0.2;
 export interface SampledServer {
   readonly address: string;
   readonly isPrimary: boolean;
-  readonly link: Upstream;
+  readonly link: ReplicaLink;
   roundTripMs: number;
   /** When it last answered as what it should be. */
   answeredMs: number;
+  /** When it was asked the question that it answered then. */
+  askedMs: number;
+  /** Another object after each lost connection: it may be another process with older data since. */
+  life: object;
 }
 
 export class OffsetSampler {
@@ -58,6 +63,20 @@ export class OffsetSampler {
 
   usable(server: SampledServer): boolean {
     return this.#nowMs - server.answeredMs <= SILENCE_MS;
+  }
+
+  /**
+   * Whether `link`, another connection to this server, leads to the process that is sampled: it has answered
+   * here a question that was asked after that connection stood. A process that was started again in between
+   * can't have, because this connection would have ended with it.
+   */
+  leadsTo(server: SampledServer, link: ReplicaLink): boolean {
+    return link.open && server.askedMs > link.readyMs;
+  }
+
+  /** Null when it is none of the replicas. */
+  replicaAt(address: string): SampledServer | null {
+    return this.replicas.find((replica) => replica.address === address) ?? null;
   }
 
   /** Begins a round, unless one is under way; `soon`: not only when a period is over. */
@@ -109,8 +128,7 @@ export class OffsetSampler {
           this.freshness.takeReplica(replica.address, Number(role[4]));
           this.#heard(replica, atMs);
         } else {
-          replica.answeredMs = Number.NEGATIVE_INFINITY;
-          this.freshness.forget(replica.address);
+          this.#lost(replica);
         }
         this.#onRound();
       });
@@ -124,8 +142,16 @@ export class OffsetSampler {
     return role[2] === String(port) && (!numbers || host === role[1]);
   }
 
+  /** From now on nothing is known of it, and what somebody has read there may be more than it has. */
+  #lost(server: SampledServer): void {
+    server.answeredMs = Number.NEGATIVE_INFINITY;
+    server.life = {};
+    this.freshness.forget(server.address);
+  }
+
   #heard(server: SampledServer, askedMs: number): void {
     server.answeredMs = this.#nowMs;
+    server.askedMs = askedMs;
     const roundTripMs = server.answeredMs - askedMs;
     const first = server.roundTripMs < 0;
     server.roundTripMs = first
@@ -158,8 +184,18 @@ export class OffsetSampler {
       protocol: 2,
       anyRole: true,
     } as const;
-    const link = new Upstream(this.#plane, target, true);
-    return { address, isPrimary, link, roundTripMs: -1, answeredMs: Number.NEGATIVE_INFINITY };
+    const link: ReplicaLink = new ReplicaLink(this.#plane, target, () => this.#lost(server));
+    const never = Number.NEGATIVE_INFINITY;
+    const server: SampledServer = {
+      address,
+      isPrimary,
+      link,
+      roundTripMs: -1,
+      answeredMs: never,
+      askedMs: never,
+      life: {},
+    };
+    return server;
   }
 }
 

@@ -12,6 +12,8 @@ export const RETURN_AFTER_MS = 200;
 export interface GroupPosition {
   /** Address of the replica that the last read went to; "" when the primary was asked since. */
   current: string;
+  /** `life` of that replica when it was read; see offset-sampler.ts. */
+  life: object | null;
   /** Not before this moment may another server's data end. */
   seenMs: number;
   /** The primary was sent something since the last look: what it will have answered is not known yet. */
@@ -33,7 +35,14 @@ export class ReadPosition {
   of(group: string): GroupPosition {
     let position = this.#groups.get(group);
     if (position === undefined) {
-      position = { current: "", seenMs: NEVER, touched: false, returnAtMs: NEVER, waitsSinceMs: 0 };
+      position = {
+        current: "",
+        life: null,
+        seenMs: NEVER,
+        touched: false,
+        returnAtMs: NEVER,
+        waitsSinceMs: 0,
+      };
       this.#groups.set(group, position);
     }
     return position;

@@ -15,7 +15,6 @@
 import * as c from "../../commands/command.ts";
 import { isBlockingCall } from "../../commands/special-key-finders.ts";
 import type { Timer } from "../../env/env.ts";
-import type { Protocol } from "../../resp/reply-writer.ts";
 import type { ClusterMap, MapGroup } from "../../topology/cluster-map.ts";
 import type { DataPlane } from "../data-plane.ts";
 import { type Call, fail } from "../dispatch/call.ts";
@@ -24,17 +23,21 @@ import { split } from "../dispatch/split.ts";
 import { HOLD_DRAIN, HOLD_WAIT } from "../downstream/reply-queue.ts";
 import type { Session } from "../downstream/session.ts";
 import { SLOT_SERVING } from "../slots/slot-states.ts";
-import { Upstream } from "../upstream/upstream.ts";
 import { type Bounds, type Candidate, chooseServer } from "./choose-server.ts";
 import { NEVER } from "./freshness.ts";
 import { OffsetSampler, SAMPLE_PERIOD_MS, type SampledServer } from "./offset-sampler.ts";
 import { type GroupPosition, ReadPosition, RETURN_AFTER_MS } from "./read-position.ts";
 import { effectivePolicy, type ReadPolicy, readPolicyOf } from "./read-policy.ts";
+import { ReplicaLinks } from "./replica-links.ts";
 
 /** How long a read waits for a replica to catch up, when the primary may answer instead. */
 const CATCH_UP_MS_MAX = 20;
 /** How long a read waits for a replica, when nobody else may answer. */
 const REPLICA_WAIT_MS_MAX = 1000;
+/**
+ * Without a reader for so many periods, nothing is sampled: clients may come one after the other, briefly.
+ */
+const IDLE_PERIODS_MAX = 20;
 
 type Wish = "readonly" | "readwrite" | null;
 
@@ -46,16 +49,18 @@ export class ReplicaReads {
   #policy: ReadPolicy = { from: "primary", maxStalenessMs: 0 };
   #map: ClusterMap | null = null;
   readonly #samplers = new Map<string, OffsetSampler>();
-  readonly #links = new Map<string, Upstream>();
+  readonly #links: ReplicaLinks;
   readonly #floors = new Map<string, number>();
   readonly #waiting = new Map<Session, string>();
   /** What sessions have asked for themselves. */
   readonly #said = new WeakMap<Session, Wish>();
   #readers = 0;
+  #idlePeriods = 0;
   #timer: Timer | null = null;
 
   constructor(plane: DataPlane) {
     this.#plane = plane;
+    this.#links = new ReplicaLinks(plane, (group, address) => this.#lost(group, address));
   }
 
   /** What a new session starts with: null while reads go to the primary. */
@@ -93,12 +98,12 @@ export class ReplicaReads {
 
   check(elapsedMs: number): void {
     for (const sampler of this.#samplers.values()) sampler.check(elapsedMs);
-    for (const link of this.#links.values()) link.checkProgress(elapsedMs);
+    this.#links.check(elapsedMs);
   }
 
   close(): void {
     for (const sampler of this.#samplers.values()) sampler.close();
-    for (const link of this.#links.values()) link.close();
+    this.#links.close();
     this.#timer?.cancel();
   }
 
@@ -135,7 +140,7 @@ export class ReplicaReads {
   #send(call: Call, group: string, servers: ReadonlyMap<string, SampledServer>): true {
     const { session, bytes, start, end } = call;
     this.#plane.counters.replicaReads++;
-    this.#linkTo(session, servers.get(group) as SampledServer).send(session, bytes, start, end);
+    this.#links.to(session, servers.get(group) as SampledServer).send(session, bytes, start, end);
     return true;
   }
 
@@ -144,7 +149,7 @@ export class ReplicaReads {
     this.#plane.counters.replicaReads++;
     return split(this.#plane, call, foundKeys, (slot) => {
       const server = servers.get(this.#groupAt(session, slot));
-      return server === undefined ? session.lane.homes[slot] : this.#linkTo(session, server);
+      return server === undefined ? session.lane.homes[slot] : this.#links.to(session, server);
     });
   }
 
@@ -164,6 +169,9 @@ export class ReplicaReads {
     const position = reads.of(group);
     const { from } = reads.policy;
     if (sampler === null || from === "primary") return this.#noServer(from, position, group, "it has none");
+    // The replica was lost since: it may have been started again, with less than the session has seen.
+    if (position.current !== "" && sampler.replicaAt(position.current)?.life !== position.life)
+      reads.leave(position);
     if (position.touched && !this.#settled(session, reads, position, from))
       return from === "replica" ? "wait" : null;
     const candidates = this.#candidates(session, sampler);
@@ -204,8 +212,9 @@ export class ReplicaReads {
   #read(sampler: OffsetSampler, position: GroupPosition, chosen: Candidate): Choice {
     position.current = chosen.address;
     position.waitsSinceMs = 0;
-    const server = sampler.replicas.find(({ address }) => address === chosen.address);
-    return server === undefined ? null : { server };
+    const server = sampler.replicaAt(chosen.address);
+    position.life = server?.life ?? null;
+    return server === null ? null : { server };
   }
 
   #await(
@@ -238,12 +247,17 @@ export class ReplicaReads {
   #candidates(session: Session, sampler: OffsetSampler): Candidate[] {
     return [sampler.primary, ...sampler.replicas].map((server) => {
       const { address, isPrimary, roundTripMs } = server;
-      const usable = sampler.usable(server) && (isPrimary || this.#linkTo(session, server).prepare());
+      const usable = sampler.usable(server) && (isPrimary || this.#isReadable(session, sampler, server));
       const asOfMs = sampler.freshness.asOfMs(address);
       const zone = sampler.group.zones?.[address] ?? "";
       const sameZone = zone !== "" && zone === this.#plane.config.zone;
       return { address, isPrimary, usable, asOfMs, sameZone, roundTripMs };
     });
+  }
+
+  #isReadable(session: Session, sampler: OffsetSampler, server: SampledServer): boolean {
+    const link = this.#links.to(session, server);
+    return link.prepare() && sampler.leadsTo(server, link);
   }
 
   #boundsOf(session: Session, policy: ReadPolicy, position: GroupPosition, group: string): Bounds {
@@ -314,16 +328,10 @@ export class ReplicaReads {
     return sampler;
   }
 
-  #linkTo(session: Session, server: SampledServer): Upstream {
-    const { database, protocol } = session.lane;
-    const key = linkKey(server.address, database, protocol);
-    let link = this.#links.get(key);
-    if (link === undefined) {
-      const { target } = server.link;
-      link = new Upstream(this.#plane, { ...target, database, protocol }, true);
-      this.#links.set(key, link);
-    }
-    return link;
+  /** Who has read there goes on only where everything is that he may have seen, there or elsewhere. */
+  #lost(group: string, address: string): void {
+    const server = this.#samplers.get(group)?.replicaAt(address);
+    if (server) server.life = {};
   }
 
   /** Samplers of groups that look otherwise now, and connections to servers that are no replicas any more. */
@@ -340,12 +348,7 @@ export class ReplicaReads {
       this.#samplers.delete(id);
       this.#floors.set(id, this.#nowMs);
     }
-    const replicas = new Set(map.groups.flatMap((group) => group.replicas));
-    for (const [key, link] of this.#links) {
-      if (replicas.has(link.target.address) && link.state !== "closed") continue;
-      link.retire();
-      this.#links.delete(key);
-    }
+    this.#links.dropOld(map);
   }
 
   #follow(session: Session): void {
@@ -362,13 +365,17 @@ export class ReplicaReads {
 
   #readersChanged(by: number): void {
     this.#readers += by;
-    if (this.#readers === 0 || this.#map === null) {
-      this.#timer?.cancel();
-      this.#timer = null;
-    } else this.#timer ??= this.#plane.env.timers.every(SAMPLE_PERIOD_MS, () => this.#sampleAll());
+    this.#idlePeriods = 0;
+    if (this.#readers > 0 && this.#map !== null)
+      this.#timer ??= this.#plane.env.timers.every(SAMPLE_PERIOD_MS, () => this.#sampleAll());
   }
 
   #sampleAll(): void {
+    if (this.#readers === 0 && ++this.#idlePeriods > IDLE_PERIODS_MAX) {
+      this.#timer?.cancel();
+      this.#timer = null;
+      return;
+    }
     for (const { id } of this.#map?.groups ?? []) this.#samplerOf(id)?.sample(false);
     // Those whose time is over while no answer comes.
     for (const [session, group] of Array.from(this.#waiting))
@@ -378,10 +385,6 @@ export class ReplicaReads {
   get #nowMs(): number {
     return this.#plane.env.clock.nowMs();
   }
-}
-
-function linkKey(address: string, database: number, protocol: Protocol): string {
-  return `${address}/${database}/${protocol}`;
 }
 
 function sameServers(a: MapGroup, b: MapGroup | undefined): boolean {

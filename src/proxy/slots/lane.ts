@@ -25,6 +25,8 @@ export interface Lane {
   readonly database: number;
   readonly protocol: Protocol;
   readonly kind: LaneKind;
+  /** Which of those that differ in nothing else; see acks/. */
+  readonly stripe: number;
   /** One entry per slot: its home, or the gate. Replaced whole when a map is applied. */
   bySlot: Upstream[];
   /** One entry per slot; several slots share an upstream. Replaced whole when a map is applied. */

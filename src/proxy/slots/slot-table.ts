@@ -100,7 +100,7 @@ export class SlotTable {
     const key = (stripe * DATABASES + database) * 2 + protocol - 2 + LANE_KIND_KEYS[kind];
     let lane = this.#lanes.get(key);
     if (lane === undefined) {
-      lane = { database, protocol, kind, bySlot: [], homes: [], groups: [] };
+      lane = { database, protocol, kind, stripe, bySlot: [], homes: [], groups: [] };
       this.#lanes.set(key, lane);
       this.#fill(lane, this.states);
     }

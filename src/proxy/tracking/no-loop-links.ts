@@ -108,7 +108,9 @@ export class NoLoopLinks {
 
   #make(lane: Lane, upstream: Upstream): void {
     const sink = new TrackingSink(this.#plane, upstream.target, false, {
-      onReady: () => {
+      onReady: (late) => {
+        // As in the hub: what was read over the lane without it may have come behind the word to forget it.
+        if (late && lane.kind === "noloop") this.#events.onInvalidate(null, lane);
         this.#agree(link);
         this.#events.onSettled();
       },
@@ -119,6 +121,8 @@ export class NoLoopLinks {
         this.#events.onInvalidate(null, lane);
         this.#events.onSettled();
       },
+      // While a link does not stand the BCAST sink speaks for its lane; without BCAST see `announce`.
+      onFailed: () => this.#events.onSettled(),
     });
     const link: Link = { lane, upstream, sink, agreed: "", alone: false };
     this.#links.set(upstream, link);

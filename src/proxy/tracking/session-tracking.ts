@@ -74,6 +74,8 @@ export class SessionTracking {
   #ways: Upstream[] = [];
   #wroteUnknown = false;
   #readSinceReset = false;
+  /** "Forget everything" will be said again. */
+  #again = false;
   #resetMs = Number.NEGATIVE_INFINITY;
 
   constructor(plane: DataPlane, session: Session, mode: TrackingMode) {
@@ -200,7 +202,14 @@ export class SessionTracking {
 
   /** Tells the client that `keys` have changed; null: anything may have. */
   invalidate(keys: readonly string[] | null): void {
-    if (keys === null && this.#isRepeated()) return;
+    if (keys === null) {
+      if (this.#isRepeated()) return;
+      if (this.#session.inFlight > 0) this.#sayAgain();
+    }
+    this.#say(keys);
+  }
+
+  #say(keys: readonly string[] | null): void {
     const { redirect } = this.mode;
     if (redirect === 0) {
       if (this.#session.lane.protocol === 3) pushInvalidation(this.#session, keys);
@@ -210,6 +219,19 @@ export class SessionTracking {
     if (target !== undefined) pushInvalidation(target, keys);
     else if (this.#plane.peers.any) this.#askPeers(keys);
     else this.#targetGone();
+  }
+
+  /**
+   * Once more, when the client has surely taken the replies that it is owed now: node-redis 6 forgets what it
+   * keeps, and then keeps what a reply in the same segment before it has brought. (The table stays.)
+   */
+  #sayAgain(): void {
+    if (this.#again) return;
+    this.#again = true;
+    this.#plane.env.timers.after(REPEATED_MS_MAX, () => {
+      this.#again = false;
+      if (this.#session.tracking === this && !this.#session.closed) this.#say(null);
+    });
   }
 
   #isRepeated(): boolean {

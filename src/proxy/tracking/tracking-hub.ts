@@ -11,7 +11,8 @@
  *
  * An invalidation too many is harmless, one too few is a stale read. So whenever something could have been
  * missed (a sink or a tracking connection is lost, the map changes) every tracking session is told to forget
- * everything.
+ * everything. While a sink is away nothing that is there to be watched is: each read from its server is told
+ * at once (`announce`), and the other servers' keys stay as they are, however often a try fails.
  */
 import { bulk } from "../../resp/reply-writer.ts";
 import type { DataPlane } from "../data-plane.ts";
@@ -230,9 +231,10 @@ export class TrackingHub {
       const key = sinkKey(upstream.target.address, broadcast);
       if (this.#sinks.has(key)) continue;
       const sink = new TrackingSink(this.#plane, upstream.target, broadcast, {
-        onReady: (again) => {
+        onReady: (late) => {
           // What was read while it was away, nobody has watched.
-          if (again) this.invalidateAll();
+          if (broadcast) this.#tellBroadcast(null, () => true);
+          else if (late) this.#tellReaders(null, ({ mode }) => mode.lane === "shared");
           this.#lookAgain();
         },
         onInvalidate: (keys) => {
@@ -241,6 +243,11 @@ export class TrackingHub {
         },
         onLost: () => {
           this.invalidateAll();
+          this.#lookAgain();
+        },
+        onFailed: () => {
+          // What a BCAST client keeps may have been read over other connections, unknown to `announce`.
+          if (broadcast) this.#tellBroadcast(null, () => true);
           this.#lookAgain();
         },
       });

@@ -6,7 +6,8 @@
  *        └──────────────── refused, lost, hung ────────────────┴──▶ waiting ─(back-off)─▶ connecting
  *
  * The shared connections track for it: CLIENT TRACKING ON REDIRECT <this id> OPTIN. When it is lost nobody
- * knows what has changed meanwhile, which `onLost` says.
+ * knows what has changed meanwhile, which `onLost` says. A try that fails takes nothing away from anybody, so
+ * it is not that: clients would forget everything with each try for as long as one server is down.
  */
 import type { Bytes } from "../../base/bytes.ts";
 import type { Timer } from "../../env/env.ts";
@@ -27,11 +28,17 @@ const PUSH = 62;
 const BEAT_MS = 1000;
 
 export interface SinkEvents {
-  /** The sink's id at its server is known: connections may redirect to it. `again`: it had been lost. */
-  onReady(again: boolean): void;
+  /**
+   * The sink's id at its server is known: connections may redirect to it. `late`: it had been lost, or a try
+   * had failed, so that sessions have gone on without it.
+   */
+  onReady(late: boolean): void;
   /** Keys that have changed; null: all may have. */
   onInvalidate(keys: readonly string[] | null): void;
+  /** It had been ready: what it has not said nobody will. */
   onLost(): void;
+  /** It was not there before either, and is not waited for any more (`down`). */
+  onFailed(): void;
 }
 
 interface Greeting {
@@ -54,7 +61,7 @@ export class TrackingSink implements ConnectionHandler {
   #connection: Connection | null = null;
   #greetings: Greeting[] = [];
   #closed = false;
-  #again = false;
+  #late = false;
   #beat: Timer | null = null;
   #sinceMs = 0;
 
@@ -152,8 +159,7 @@ export class TrackingSink implements ConnectionHandler {
     this.clientId = String(reply);
     this.down = false;
     this.#backoff.reset();
-    this.#events.onReady(this.#again);
-    this.#again = true;
+    this.#events.onReady(this.#late);
   }
 
   #push(reply: unknown): void {
@@ -167,11 +173,14 @@ export class TrackingSink implements ConnectionHandler {
     this.#connection = null;
     this.#beat?.cancel();
     this.#input.drop(this.#plane.env.net.blocks);
+    const wasReady = this.clientId !== "";
     this.clientId = "";
     this.down = true;
+    this.#late = true;
     this.#plane.env.log.warn("tracking lost", { server: this.target.address, reason });
     for (const { answered } of this.#greetings.splice(0)) answered?.();
-    this.#events.onLost();
+    if (wasReady) this.#events.onLost();
+    else this.#events.onFailed();
     this.#backoff.schedule(() => this.#connect());
   }
 }

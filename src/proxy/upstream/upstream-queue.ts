@@ -4,6 +4,8 @@
  *
  *   enqueue ─▶ tail … head ─▶ takeHead + answer: to the request's session, or to its owner
  *
+ * When the connection breaks, what only reads goes to holding/retries.ts instead of failing.
+ *
  * The base of an upstream and not a part of it: the hot path touches these fields for every request.
  */
 import type { Bytes } from "../../base/bytes.ts";
@@ -12,10 +14,13 @@ import type { Connection } from "../../env/net.ts";
 import type { DataPlane } from "../data-plane.ts";
 import type { Session } from "../downstream/session.ts";
 import { KIND_OWNED, KIND_PLAIN, type ReplyOwner, type Request } from "../request.ts";
+import type { UpstreamTarget } from "./handshake.ts";
+import type { SentRequests, Unanswered } from "./sent-requests.ts";
 
 export abstract class UpstreamQueue {
-  /** Requests whose replies have not come. */
-  pending = 0;
+  /** Requests that were ever queued, and those of them that have ended. */
+  enqueued = 0;
+  answered = 0;
   /** Free for who cuts a call by server: which piece is this one's. */
   piece = 0;
   protected connection: Connection | null = null;
@@ -28,10 +33,23 @@ export abstract class UpstreamQueue {
   protected idle: (() => void) | null = null;
   protected head: Request | null = null;
   protected tail: Request | null = null;
+  /** What has been sent and not answered; null on a connection that keeps nothing. */
+  protected sent: SentRequests | null = null;
   protected readonly plane: DataPlane;
+  /** Requests before this number were sent for the second time, or with such ones. */
+  #repeatedUntil = 0;
 
   constructor(plane: DataPlane) {
     this.plane = plane;
+  }
+
+  abstract readonly target: UpstreamTarget;
+  /** A request that was taken off the queue gets no reply. */
+  protected abstract fail(request: Request, text: string): void;
+
+  /** Requests whose replies have not come. */
+  get pending(): number {
+    return this.enqueued - this.answered;
   }
 
   /** Starts a request whose reply goes to `owner`; its bytes follow by `output.append`, then `flushSoon`. */
@@ -60,6 +78,17 @@ export abstract class UpstreamQueue {
 
   endStream(): void {}
 
+  /**
+   * Sends `bytes[start, end)` for the second time: a request whose connection broke, with its record. Only
+   * while `open`.
+   */
+  sendAgain(request: Request, bytes: Bytes, start: number, end: number): void {
+    this.enqueue(request);
+    this.output.append(bytes, start, end);
+    this.flushSoon();
+    this.#repeatedUntil = this.enqueued;
+  }
+
   /** Calls `visit` for each session that waits for a reply of this server. */
   forEachWaiting(visit: (session: Session) => void): void {
     for (let request = this.head; request !== null; request = request.nextInUpstream) {
@@ -72,13 +101,13 @@ export abstract class UpstreamQueue {
     if (this.tail === null) this.head = request;
     else this.tail.nextInUpstream = request;
     this.tail = request;
-    this.pending++;
+    this.enqueued++;
   }
 
   /** The reply of the head is here. */
   protected takeHead(head: Request): void {
     if ((this.head = head.nextInUpstream) === null) this.tail = null;
-    this.pending--;
+    this.answered++;
   }
 
   /** Hands a reply over: to its session in its turn or kept for it, or to the owner. */
@@ -99,6 +128,24 @@ export abstract class UpstreamQueue {
     const owner = request.owner;
     if (owner !== null) owner.onReply(request, bytes, start, end);
     this.plane.requests.give(request);
+  }
+
+  /** Fails every request that waits, in order, but those that will be sent again. */
+  protected failPending(text: string, unanswered: Unanswered | null): void {
+    const { retries } = this.plane.holding;
+    const repeated = Math.max(0, this.#repeatedUntil - this.answered);
+    const taken = unanswered === null ? null : retries.take(this.target, this.head, unanswered, repeated);
+    let request = this.head;
+    this.head = null;
+    this.tail = null;
+    this.answered = this.enqueued;
+    while (request !== null) {
+      const next: Request | null = request.nextInUpstream;
+      request.nextInUpstream = null;
+      if (taken === null || !taken.has(request)) this.fail(request, text);
+      request = next;
+    }
+    if (taken !== null) retries.sendReady();
   }
 
   /** Whether the reply to `request`, the only one that a private connection carries, is still to come. */

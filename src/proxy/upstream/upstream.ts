@@ -17,7 +17,8 @@
  *
  * Invariants: the queue holds exactly the requests whose replies have not come; each reply belongs to the
  * queue's head; after anything unexpected the connection is closed, because replies could no longer be
- * matched (loss-modes L16). Nothing that may have been delivered is ever sent again (L12).
+ * matched (loss-modes L16). Nothing that may have been delivered is ever sent again (L12), but what only
+ * reads: for that, shared connections keep what they have sent (`SentRequests`).
  */
 import type { Bytes } from "../../base/bytes.ts";
 import { OutputQueue } from "../../base/output-queue.ts";
@@ -28,6 +29,7 @@ import type { Request } from "../request.ts";
 import { Backoff } from "./backoff.ts";
 import { BusyProbe } from "./busy-probe.ts";
 import { Handshake, type UpstreamTarget } from "./handshake.ts";
+import { SentRequests } from "./sent-requests.ts";
 import { UpstreamReplies } from "./upstream-replies.ts";
 
 /**
@@ -47,7 +49,7 @@ const QUIET_MS_MAX = 1.5 * WEDGED_MS;
 export type UpstreamState = "idle" | "connecting" | "ready" | "waiting" | "retrying" | "closed";
 
 export class Upstream extends UpstreamReplies implements ConnectionHandler {
-  readonly target: UpstreamTarget;
+  override readonly target: UpstreamTarget;
   state: UpstreamState = "idle";
   /** Whether `send` may be called: the one thing that the hot path asks. */
   open = false;
@@ -94,9 +96,9 @@ export class Upstream extends UpstreamReplies implements ConnectionHandler {
 
   /**
    * Sends `bytes[start, end)`, one whole request; the reply goes to `session` in its turn. Only while
-   * `open`.
+   * `open`. False, from acks/ only: not now; the request is to be looked at again.
    */
-  send(session: Session, bytes: Bytes, start: number, end: number): void {
+  send(session: Session, bytes: Bytes, start: number, end: number): boolean {
     const request = this.plane.requests.take();
     request.session = session;
     request.kind = session.replyKind;
@@ -108,6 +110,7 @@ export class Upstream extends UpstreamReplies implements ConnectionHandler {
     else output.append(bytes, start, end);
     connection.flushSoon();
     if (output.length > OUTPUT_BYTES_MAX) this.#overfill(connection);
+    return true;
   }
 
   /**
@@ -213,7 +216,12 @@ export class Upstream extends UpstreamReplies implements ConnectionHandler {
 
   /** The handshake's last reply has come: the server is there. */
   handshakeDone(): void {
-    if (this.connection !== null && this.held !== null) this.letGo(this.connection, this.held);
+    if (this.connection !== null && this.held !== null) {
+      const { output } = this.connection;
+      if (this.#reconnects && output.length === 0)
+        this.sent = new SentRequests(this.plane.env.net.blocks, output, this);
+      this.letGo(this.connection, this.held);
+    }
     this.state = "ready";
     this.#refreshOpen();
     this.#backoff.reset();
@@ -292,6 +300,7 @@ export class Upstream extends UpstreamReplies implements ConnectionHandler {
   }
 
   protected override becameIdle(): void {
+    this.sent?.idle();
     if (this.#retired) {
       this.close();
       this.plane.slots.retired(this);
@@ -336,11 +345,11 @@ export class Upstream extends UpstreamReplies implements ConnectionHandler {
   protected dropped(_reason: string): void {}
 
   /** A request that was taken off the queue gets no reply. */
-  protected fail(request: Request, text: string): void {
+  protected override fail(request: Request, text: string): void {
     this.plane.failRequest(request, text);
   }
 
-  /** Closes the connection and fails every request that waits, in order. `sent`: they may have got there. */
+  /** Closes the connection and ends what waits for it. `sent`: that may have got there. */
   #drop(reason: string, sent: boolean): void {
     const connection = this.connection;
     this.connection = null;
@@ -355,22 +364,14 @@ export class Upstream extends UpstreamReplies implements ConnectionHandler {
     this.held = null;
     this.out = null;
     this.#overfull = false;
-    const large = this.forgetRest();
+    this.forgetRest()?.abort();
+    const unanswered = this.sent?.recover() ?? null;
+    this.sent = null;
     this.dropped(reason);
     const { address, group } = this.target;
     const mayHaveRun = sent ? ", the command may have run" : "";
     const text = `ERR Cannot reach server ${address} of group ${group}: ${reason}${mayHaveRun}`;
-    let request = this.head;
-    this.head = null;
-    this.tail = null;
-    this.pending = 0;
-    while (request !== null) {
-      const next: Request | null = request.nextInUpstream;
-      request.nextInUpstream = null;
-      if (large !== null && large.request === request) large.abort();
-      this.fail(request, text);
-      request = next;
-    }
+    this.failPending(text, unanswered);
     this.callDrained();
     this.becameIdle();
   }

@@ -3,7 +3,7 @@
  * request, without making a string of the key; the others go to the glob matcher.
  */
 import { readLatin1 } from "../../base/bytes.ts";
-import { globMatches } from "../pubsub/glob-match.ts";
+import { globMatches } from "../../base/glob-match.ts";
 
 /** What a pattern allows to do with a key, and what a request wants to do. */
 export const READS = 1;
