@@ -219,8 +219,8 @@ describe.concurrent("failover", () => {
   });
 
   test("a replica that was away can't come back unseen, and confirm writes", async () => {
-    // The primary notices soon that a replica is silent.
-    const serverArgs = ["--repl-timeout", "2"];
+    // The primary notices soon that a replica is silent; it says itself often enough that it is not.
+    const serverArgs = ["--repl-timeout", "3", "--repl-ping-replica-period", "1"];
     await using rig = await FailoverRig.start({ replicas: 2, serverArgs, options: { acks: "replica" } });
     const [[a, , c]] = rig.servers;
     const leader = await rig.leader();
